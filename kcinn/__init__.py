@@ -1,0 +1,1 @@
+"""Posteriors of stellar labels for every spectrum of a survey."""

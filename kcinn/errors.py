@@ -1,0 +1,25 @@
+"""Errors that name what was received, what was expected and what to do."""
+
+
+class KcinnError(ValueError):
+    """Base of every error that bad input can cause; the command line prints it as one line, exit status 2."""
+
+
+class LabelError(KcinnError):
+    """A label is unknown, missing or outside its range."""
+
+
+class SpectraError(KcinnError):
+    """A spectrum or a file of spectra cannot be used."""
+
+
+class InstrumentError(KcinnError):
+    """An instrument is unknown or its description is wrong."""
+
+
+class GridError(KcinnError):
+    """A grid file cannot be used."""
+
+
+class ModelError(KcinnError):
+    """A model file cannot be used, or a model does not fit the data."""

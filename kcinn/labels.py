@@ -1,0 +1,119 @@
+"""Labels: the stellar parameters and abundances that kcinn infers, with their units and prior box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+from kcinn.errors import LabelError
+
+UNIT_MARGIN = 1e-6  # closest that a label comes to the edge of its box, as a fraction of the box
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label: name, unit, the edges of its uniform prior, and how plots write it.
+
+    Raises
+    ------
+    LabelError
+        If the edges are not finite and ascending.
+    """
+
+    name: str
+    unit: str
+    lower: float
+    upper: float
+    latex: str = ""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.lower) and np.isfinite(self.upper) and self.lower < self.upper):
+            raise LabelError(f"Label {self.name!r} needs finite lower < upper. Received: lower={self.lower}, upper={self.upper}")
+
+
+class LabelSpace:
+    """An ordered set of labels with a uniform prior inside their box.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+
+    Raises
+    ------
+    LabelError
+        If there is no label or a name occurs twice.
+    """
+
+    def __init__(self, labels: Iterable[Label]) -> None:
+        self.labels = tuple(labels)
+        if not self.labels or len(set(self.names)) < len(self.labels):
+            raise LabelError(f"A label space needs at least one label and distinct names. Received: {list(self.names)}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self.labels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LabelSpace) and self.labels == other.labels
+
+    def __hash__(self) -> int:
+        return hash(self.labels)
+
+    def __repr__(self) -> str:
+        return f"LabelSpace({', '.join(f'{x.name} {x.lower:g}..{x.upper:g} {x.unit}'.rstrip() for x in self)})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def lower(self) -> NDArray[np.float64]:
+        return np.array([label.lower for label in self.labels])
+
+    @property
+    def upper(self) -> NDArray[np.float64]:
+        return np.array([label.upper for label in self.labels])
+
+    def index(self, name: str) -> int:
+        """Position of the label `name`; LabelError lists the valid names."""
+        if name not in self.names:
+            raise LabelError(f"Unknown label {name!r}. Valid labels: {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def subset(self, names: Iterable[str]) -> LabelSpace:
+        """The label space of `names` only, in that order."""
+        return LabelSpace(self.labels[self.index(name)] for name in names)
+
+    def contains(self, values: ArrayLike) -> NDArray[np.bool_]:
+        """Whether each row of `values`, shape ``(..., n_labels)``, lies inside the box."""
+        values = np.asarray(values, dtype=np.float64)
+        return np.all((values >= self.lower) & (values <= self.upper), axis=-1)
+
+    def to_unbounded(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Map the box to the space in which its uniform prior is a standard normal.
+
+        ``phi = ndtri((value - lower) / (upper - lower))``, shape ``(..., n_labels)``; a value on or beyond an edge
+        is taken a millionth of the box inside it.
+        """
+        unit = (np.asarray(values, dtype=np.float64) - self.lower) / (self.upper - self.lower)
+        return ndtri(np.clip(unit, UNIT_MARGIN, 1.0 - UNIT_MARGIN))
+
+    def from_unbounded(self, phi: ArrayLike) -> NDArray[np.float64]:
+        """Inverse of `to_unbounded`: always inside the box."""
+        return self.lower + (self.upper - self.lower) * ndtr(np.asarray(phi, dtype=np.float64))
+
+    def get_config(self) -> list[dict[str, Any]]:
+        """The labels as plain data, for files."""
+        return [asdict(label) for label in self.labels]
+
+    @classmethod
+    def from_config(cls, config: Iterable[dict[str, Any]]) -> LabelSpace:
+        """Rebuild from `get_config`."""
+        return cls(Label(**item) for item in config)
