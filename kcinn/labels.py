@@ -33,7 +33,9 @@ class Label:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.lower) and np.isfinite(self.upper) and self.lower < self.upper):
-            raise LabelError(f"Label {self.name!r} needs finite lower < upper. Received: lower={self.lower}, upper={self.upper}")
+            raise LabelError(
+                f"Label {self.name!r} needs finite lower < upper. Received: lower={self.lower}, upper={self.upper}"
+            )
 
 
 class LabelSpace:

@@ -1,0 +1,182 @@
+"""demo: train a small cINN on the grid that comes with the package, and show what it can do."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+from tqdm import tqdm
+
+from kcinn import plot
+from kcinn.diagnostics import Recovery, recovery
+from kcinn.grid import SyntheticGrid
+from kcinn.inference import predict
+from kcinn.model import CINN
+from kcinn.nn.observe import Observe
+from kcinn.posterior import Posterior
+from kcinn.shipped import COMPACT_GRID, shipped
+from kcinn.spectra import Spectra
+from kcinn.training import Config, fit
+
+SNR = (25.0, 50.0, 100.0, 250.0, 500.0)
+SHOWN_SNR = 250.0
+N_TEST = 400
+N_SAMPLES = 2048
+WINDOWS = ((5160.0, 5200.0), (6140.0, 6180.0), (6540.0, 6585.0))
+PACKAGES = ("kcinn", "keras", "tensorflow", "tensorflow-probability", "numpy", "scipy", "numba", "astropy", "h5py")
+
+
+def demo(
+    output: str | Path,
+    *,
+    spectra: Sequence[tuple[str, Spectra]] = (),
+    resolving_power: float | None = None,
+    normalise: bool = False,
+    config: Config | None = None,
+    epochs: int = 40,
+    seed: int = 0,
+    verbose: int = 1,
+) -> dict[str, Any]:
+    """Train on the shipped grid, predict held-out synthetic spectra at several S/N, and spectra of the user's.
+
+    Writes `model.keras`, `catalogue.fits`, `report.json` and pictures into `output`.
+
+    Parameters
+    ----------
+    output : path
+        Folder, made if need be.
+    spectra : sequence of (name, Spectra)
+        Shown apart: `catalogue-<name>.fits`, a corner plot and the re-synthesis of each.
+    resolving_power, normalise
+        Of these spectra, see `predict`.
+    config : Config, optional
+    epochs, seed, verbose
+        See `fit`.
+
+    Returns
+    -------
+    dict
+        What `report.json` holds.
+    """
+    output, begin, config = Path(output), time.perf_counter(), config or Config()
+    output.mkdir(parents=True, exist_ok=True)
+    grid = SyntheticGrid.open(shipped(COMPACT_GRID))
+    share = min(0.1, N_TEST / len(grid))
+    training, test = grid.split(1.0 - share, share, seed=seed)
+    model = fit(training, config=config, epochs=epochs, seed=seed, verbose=verbose)
+    model.save(output / "model.keras")
+    trained = time.perf_counter()
+
+    posteriors = {
+        snr: predict(model, observed, n_samples=N_SAMPLES, seed=seed)
+        for snr, observed in tqdm(
+            _observations(model, test, seed), total=len(SNR), desc="predict", disable=None if verbose else True
+        )
+    }
+    truth = test.labels[:, [grid.label_space.index(name) for name in model.label_space.names]]
+    results = {snr: recovery(posterior.samples, truth) for snr, posterior in posteriors.items()}
+    predicted = time.perf_counter()
+    shown = posteriors[SHOWN_SNR]
+    shown.write(output / "catalogue.fits", covariance=True)
+    figures = {
+        "recovery": plot.recovery(shown, truth, title=f"held-out synthetic stars, S/N {SHOWN_SNR:g} per angstrom"),
+        "residual-snr": plot.residual_against_snr(results, model.label_space),
+        "coverage": plot.calibration(shown.samples, truth, model.label_space, title=f"S/N {SHOWN_SNR:g} per angstrom"),
+        "corner": plot.corner(shown, 0, truth=truth[0], labels=_main_labels(model)),
+        "loss": plot.loss(model.summary_of_training),
+    }
+    observed = dict(_observations(model, test.subset(slice(0, 1)), seed))[SHOWN_SNR]
+    figures["spectrum"] = _spectrum_figure(model, observed, shown, "a held-out synthetic star")
+    users = {}
+    for name, own in spectra:
+        posterior = predict(
+            model, own, n_samples=N_SAMPLES, resolving_power=resolving_power, normalise=normalise, seed=seed
+        )
+        posterior.write(output / f"catalogue-{name}.fits", covariance=True)
+        figures[f"corner-{name}"] = plot.corner(posterior, 0, labels=_main_labels(model))
+        users[name] = _user_row(posterior)
+    for name, figure in figures.items():
+        figure.savefig(output / f"{name}.png", dpi=130)
+
+    report = {
+        "labels": {
+            label.name: {f"{snr:g}": _of_label(result, k) for snr, result in results.items()}
+            for k, label in enumerate(model.label_space)
+        },
+        "user_spectra": users,
+        "encoder": config.encoder,
+        "test_spectra": len(test),
+        "training": model.summary_of_training,
+        "seconds": {
+            "train": trained - begin,
+            "predict": predicted - trained,
+            "total": time.perf_counter() - begin,
+        },
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "backend": keras.backend.backend(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    (output / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    return report
+
+
+def table(report: dict[str, Any], snr: float = SHOWN_SNR) -> str:
+    """The report's truth against posterior as text."""
+    lines = [
+        f"{report['test_spectra']} held-out synthetic spectra, S/N {snr:g} per angstrom, encoder {report['encoder']}",
+        f"{'label':8s} {'rms':>9s} {'robust':>9s} {'bias':>9s} {'width':>9s} {'in 68 %':>8s} {'in 95 %':>8s}",
+    ]
+    for name, at in report["labels"].items():
+        row = at[f"{snr:g}"]
+        numbers = " ".join(f"{row[key]:9.3g}" for key in ("rms", "scatter", "bias", "width"))
+        lines.append(f"{name:8s} {numbers} {row['coverage68']:8.1%} {row['coverage95']:8.1%}")
+    for name, row in report["user_spectra"].items():
+        main = ", ".join(
+            f"{key} {value:.4g} +- {row['e_' + key]:.2g}" for key, value in row.items() if "e_" + key in row
+        )
+        lines.append(f"{name}: {main}; chi-square {row['chi_square']:.3g}, flag {row['flag']}")
+    return "\n".join(lines)
+
+
+def _observations(model: CINN, stars: SyntheticGrid, seed: int) -> Any:
+    """The stars as seen at every S/N, with noise, velocity and continuum error, no pixel missing."""
+    wavelength, arm_pixels = model.instrument.wavelength, [arm.n_pixels for arm in model.instrument.arms]
+    for k, snr in enumerate(SNR):
+        observe = Observe(model.observation.at(snr), wavelength, arm_pixels, seed=seed + k + 1)
+        flux, error, mask = (keras.ops.convert_to_numpy(x) for x in observe(stars.flux()))
+        yield snr, Spectra(wavelength, flux, error=error, mask=mask > 0, medium=model.instrument.medium)
+
+
+def _spectrum_figure(model: CINN, observed: Spectra, posterior: Posterior, title: str) -> Any:
+    return plot.spectrum(
+        observed.wavelength,
+        observed.flux[0],
+        model.spectrum(posterior.samples[0, :64]),
+        mask=observed.mask[0] | model.ignored,
+        windows=WINDOWS,
+        title=title,
+    )
+
+
+def _main_labels(model: CINN) -> list[str]:
+    return [
+        name for name in model.label_space.names if name in ("teff", "logg", "fe_h", "vmic", "mg_fe", "ca_fe", "li_fe")
+    ]
+
+
+def _of_label(result: Recovery, k: int) -> dict[str, float]:
+    return {key: float(values[k]) for key, values in result._asdict().items()}
+
+
+def _user_row(posterior: Posterior) -> dict[str, float]:
+    row = posterior.summary()[0]
+    names = [key for name in posterior.label_space.names for key in (name, f"e_{name}")]
+    return {key: float(getattr(row[key], "value", row[key])) for key in [*names, *posterior.diagnostics, "flag"]}

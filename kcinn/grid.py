@@ -1,0 +1,289 @@
+"""SyntheticGrid: noiseless spectra on an instrument's pixels, with the labels they were computed from."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kcinn.errors import GridError
+from kcinn.instrument import Instrument
+from kcinn.labels import LabelSpace
+
+FORMAT = "kcinn-grid/1"
+CHUNK = 16  # rows per HDF5 chunk: fast for sequential reads and for random batches
+
+
+class SyntheticGrid:
+    """Noiseless, continuum-normalised spectra and their labels, plain or as principal components.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        Its pixels are the wavelength grid.
+    label_space : LabelSpace
+        Names, units and prior box of the columns of `labels`.
+    labels : array_like, shape (n_rows, n_labels)
+    flux : array_like, shape (n_rows, n_pixels), optional
+        Plain spectra. Either this or the three that follow.
+    coefficients, basis, mean : array_like, optional
+        Shapes ``(n_rows, n_components)``, ``(n_components, n_pixels)``, ``(n_pixels,)``:
+        ``flux = mean + coefficients @ basis``.
+    reconstruction_error : float, optional
+        Rms flux error of the compression.
+    star : array_like of int, shape (n_rows,), optional
+        Rows that were computed from one synthesised spectrum share a number; a split into training and test keeps
+        them together. By default every row is a star.
+    metadata : dict, optional
+        Plain values that say how the grid was made: engine, engine_version, nlte_species, solar_abundances, seed,
+        region, unreliable_windows.
+
+    Raises
+    ------
+    GridError
+        If shapes disagree or a value is not finite.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        label_space: LabelSpace,
+        labels: ArrayLike,
+        *,
+        flux: ArrayLike | None = None,
+        coefficients: ArrayLike | None = None,
+        basis: ArrayLike | None = None,
+        mean: ArrayLike | None = None,
+        reconstruction_error: float = 0.0,
+        star: ArrayLike | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.instrument, self.label_space = instrument, label_space
+        self.labels = np.asarray(labels, dtype=np.float64)
+        self.compressed = flux is None
+        if self.compressed and (coefficients is None or basis is None or mean is None):
+            raise GridError("A grid needs either flux, or coefficients with basis and mean.")
+        self._flux = None if flux is None else np.asarray(flux, dtype=np.float32)
+        self.coefficients = None if coefficients is None else np.asarray(coefficients, dtype=np.float32)
+        self.basis = None if basis is None else np.asarray(basis, dtype=np.float32)
+        self.mean = None if mean is None else np.asarray(mean, dtype=np.float32)
+        self.reconstruction_error = float(reconstruction_error)
+        self.star = np.arange(len(self.labels)) if star is None else np.asarray(star, dtype=np.int64)
+        self.metadata = dict(metadata or {})
+        self._check()
+
+    def _check(self) -> None:
+        n_pixels = len(self.instrument.wavelength)
+        rows = self.coefficients if self.compressed else self._flux
+        pixels = self.basis if self.compressed else self._flux
+        assert rows is not None and pixels is not None
+        if self.labels.shape != (len(rows), len(self.label_space)) or len(self.star) != len(rows):
+            raise GridError(
+                f"Labels must have shape (n_rows, n_labels) = ({len(rows)}, {len(self.label_space)}) and there must be one "
+                f"star number per row. Received: labels {self.labels.shape}, star {self.star.shape}"
+            )
+        if pixels.shape[-1] != n_pixels:
+            raise GridError(
+                f"{self.instrument.name} has {n_pixels} pixels. Received spectra of {pixels.shape[-1]} pixels"
+            )
+        for name, values in (("labels", self.labels), ("spectra", rows)):
+            if not np.all(np.isfinite(values)):
+                raise GridError(
+                    f"Grid {name} must be finite; {np.sum(~np.isfinite(values))} values are not. Make the grid anew."
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        kind = f"{self.coefficients.shape[1]} components" if self.coefficients is not None else "plain"
+        return f"SyntheticGrid({len(self)} spectra, {kind}, {self.instrument.name}, {self.label_space!r})"
+
+    @property
+    def wavelength(self) -> NDArray[np.float64]:
+        return self.instrument.wavelength
+
+    def flux(self, rows: Any = slice(None)) -> NDArray[np.float32]:
+        """Spectra of `rows` (an index, slice or index array), shape ``(n, n_pixels)``."""
+        if self._flux is not None:
+            return self._flux[rows]
+        assert self.coefficients is not None
+        return self.mean + self.coefficients[rows] @ self.basis
+
+    def subset(self, rows: Any) -> SyntheticGrid:
+        """The grid of `rows` only."""
+        return SyntheticGrid(
+            self.instrument,
+            self.label_space,
+            self.labels[rows],
+            flux=None if self._flux is None else self._flux[rows],
+            coefficients=None if self.coefficients is None else self.coefficients[rows],
+            basis=self.basis,
+            mean=self.mean,
+            reconstruction_error=self.reconstruction_error,
+            star=self.star[rows],
+            metadata=self.metadata,
+        )
+
+    def on(self, instrument: Instrument) -> SyntheticGrid:
+        """The grid on `instrument`, whose arms must be among those of the grid.
+
+        Raises
+        ------
+        GridError
+            If an arm is not in the grid.
+        """
+        where = dict(zip(self.instrument.arms, self.instrument.arm_slices, strict=True))
+        missing = [arm.name for arm in instrument.arms if arm not in where]
+        if missing or instrument.medium != self.instrument.medium:
+            raise GridError(
+                f"The grid was made for {self.instrument.name} ({self.instrument.medium}) and does not hold {missing or 'it'} of "
+                f"{instrument.name} ({instrument.medium}). Synthesise one for that instrument."
+            )
+        pixels = np.concatenate([np.arange(where[arm].start, where[arm].stop) for arm in instrument.arms])
+        return SyntheticGrid(
+            instrument,
+            self.label_space,
+            self.labels,
+            flux=None if self._flux is None else self._flux[:, pixels],
+            coefficients=self.coefficients,
+            basis=None if self.basis is None else self.basis[:, pixels],
+            mean=None if self.mean is None else self.mean[pixels],
+            reconstruction_error=self.reconstruction_error,
+            star=self.star,
+            metadata=self.metadata,
+        )
+
+    def split(self, *fractions: float, seed: int = 0) -> list[SyntheticGrid]:
+        """Split into parts of about these fractions of the **stars**; no star is in two parts.
+
+        Raises
+        ------
+        GridError
+            If a fraction is not positive, they add up to more than one, or a part would be empty.
+        """
+        if min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
+            raise GridError(f"Fractions must be positive and add up to at most 1. Received: {fractions}")
+        stars = np.random.default_rng(seed).permutation(np.unique(self.star))
+        edges = np.round(np.cumsum([0.0, *fractions]) * len(stars)).astype(int)
+        parts = [
+            self.subset(np.flatnonzero(np.isin(self.star, stars[a:b]))) for a, b in zip(edges, edges[1:], strict=False)
+        ]
+        if min(len(part) for part in parts) == 0:
+            raise GridError(f"A grid of {len(stars)} stars is too small to be split into fractions {fractions}")
+        return parts
+
+    def principal_components(self, n_components: int, *, n_max: int = 6000, seed: int = 0) -> SyntheticGrid:
+        """The same grid as principal components.
+
+        Pixels are weighted by the square root of their width, so that noise of a given signal-to-noise ratio per
+        angstrom is white in the components. The components are those of at most `n_max` rows.
+
+        Raises
+        ------
+        GridError
+            If there are fewer rows than components.
+        """
+        if len(self) < n_components:
+            raise GridError(f"{n_components} components need at least as many spectra. Received: {len(self)}")
+        weight = np.sqrt(self.instrument.pixel_width).astype(np.float32)
+        rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:n_max])
+        mean = self.flux(rows).mean(axis=0)
+        weighted = (self.flux(rows) - mean) * weight
+        if len(rows) > weighted.shape[1]:
+            _, vectors = np.linalg.eigh(weighted.T @ weighted)
+            vectors = vectors[:, ::-1][:, :n_components].T
+        else:
+            power, left = np.linalg.eigh((weighted @ weighted.T).astype(np.float64))
+            power, left = power[::-1][:n_components], left[:, ::-1][:, :n_components]
+            vectors = (left / np.sqrt(np.maximum(power, 1e-12 * power[0]))).T.astype(np.float32) @ weighted
+        del weighted
+        coefficients = np.empty((len(self), n_components), dtype=np.float32)
+        squares = 0.0
+        for start in range(0, len(self), 1000):
+            deviation = (self.flux(slice(start, start + 1000)) - mean) * weight
+            coefficients[start : start + 1000] = deviation @ vectors.T
+            squares += float((((coefficients[start : start + 1000] @ vectors - deviation) / weight) ** 2).sum())
+        return SyntheticGrid(
+            self.instrument,
+            self.label_space,
+            self.labels,
+            coefficients=coefficients,
+            basis=vectors / weight,
+            mean=mean,
+            reconstruction_error=np.sqrt(squares / (len(self) * len(weight))),
+            star=self.star,
+            metadata=self.metadata,
+        )
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write to HDF5 (format ``kcinn-grid/1``); an existing file is replaced only once the new one is whole."""
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        with h5py.File(partial, "w") as file:
+            file.attrs.update(
+                format=FORMAT,
+                medium=self.instrument.medium,
+                frame="rest",
+                instrument=json.dumps(self.instrument.get_config()),
+                label_space=json.dumps(self.label_space.get_config()),
+                metadata=json.dumps(self.metadata),
+            )
+            for key in ("engine", "engine_version", "nlte_species", "solar_abundances"):
+                value = self.metadata.get(key, "unknown")
+                file.attrs[key] = value if isinstance(value, str) else json.dumps(value)
+            file["wavelength"] = self.wavelength
+            file["labels"] = self.labels
+            file["star"] = self.star
+            if self._flux is not None:
+                file.create_dataset("flux", data=self._flux, chunks=(min(CHUNK, len(self)), self._flux.shape[1]))
+            else:
+                assert self.coefficients is not None and self.basis is not None
+                file.attrs["reconstruction_error"] = self.reconstruction_error
+                packed = {"compression": "gzip", "shuffle": True}
+                scale = self.coefficients.std(axis=0)
+                file.create_dataset("coefficients", data=_rounded(self.coefficients, scale), **packed)
+                file.create_dataset("basis", data=_rounded(self.basis, self.basis.std(axis=1, keepdims=True)), **packed)
+                file["mean"] = self.mean
+        os.replace(partial, path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> SyntheticGrid:
+        """Read a grid file.
+
+        Raises
+        ------
+        GridError
+            If the file is missing, damaged or not a grid of this format.
+        """
+        if not Path(path).is_file():
+            raise GridError(f"{path}: no such grid file")
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs.get("format") != FORMAT:
+                    raise GridError(
+                        f"{path}: expected a grid of format {FORMAT}. Received: {file.attrs.get('format', 'no format')}"
+                    )
+                data = {key: file[key][()] for key in ("flux", "coefficients", "basis", "mean") if key in file}
+                return cls(
+                    Instrument.from_config(json.loads(file.attrs["instrument"])),
+                    LabelSpace.from_config(json.loads(file.attrs["label_space"])),
+                    file["labels"][()],
+                    **data,
+                    reconstruction_error=file.attrs.get("reconstruction_error", 0.0),
+                    star=file["star"][()],
+                    metadata=json.loads(file.attrs["metadata"]),
+                )
+        except (OSError, KeyError, json.JSONDecodeError) as error:
+            raise GridError(f"{path}: not a readable grid file ({error}). Make or copy it anew.") from error
+
+
+def _rounded(values: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values rounded to 1/4096 of their column's scale: far below the compression's own error, and half the file."""
+    step = np.exp2(np.floor(np.log2(np.maximum(scale, 1e-30))) - 12).astype(np.float32)
+    return np.round(values / step) * step

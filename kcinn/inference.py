@@ -1,0 +1,156 @@
+"""predict: spectra in memory -> Posterior."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kcinn.continuum import normalised
+from kcinn.errors import SpectraError
+from kcinn.instrument import Instrument
+from kcinn.labels import LabelSpace
+from kcinn.model import CINN, load
+from kcinn.posterior import Flag, Posterior
+from kcinn.spectra import Spectra
+
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+BATCH = 32
+FEW = 1.0 / 3.0
+POOR = 4.0  # reduced chi-square
+EDGE = 0.02
+
+
+def predict(
+    model: CINN | str | os.PathLike[str],
+    spectra: Spectra,
+    *,
+    n_samples: int = 4096,
+    batch_size: int = BATCH,
+    resolving_power: float | None = None,
+    normalise: bool = False,
+    seed: int = 0,
+    verbose: int = 0,
+) -> Posterior:
+    """Draw from the posterior of every spectrum.
+
+    Spectra are brought to the model's medium, resolving power and pixels; pixels that they do not cover are masked. The
+    noise of a spectrum's samples depends on `seed` and its position alone, so that the same call gives the same bits.
+
+    Parameters
+    ----------
+    model : CINN or path
+    spectra : Spectra
+        Continuum-normalised, in the rest frame. Without errors, these are estimated from the scatter of the pixels, and
+        the rows are flagged.
+    n_samples : int
+    batch_size : int
+        Spectra per compiled call; memory grows with it, results do not depend on it.
+    resolving_power : float, optional
+        Of the spectra, if it is higher than the instrument's. By default it is that of the instrument.
+    normalise : bool
+        Divide by a running upper envelope first (`kcinn.continuum.normalised`).
+    seed : int
+    verbose : int
+        1 shows a progress bar.
+
+    Returns
+    -------
+    Posterior
+        Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity`.
+
+    Raises
+    ------
+    SpectraError
+        If no spectrum has a good pixel on the instrument, the resolving power is lower than the instrument's, or the
+        flux is not normalised.
+    ModelError
+        If the model file cannot be used.
+    """
+    model = model if isinstance(model, CINN) else load(model)
+    estimated = spectra.error is None
+    if estimated:
+        spectra = spectra.with_estimated_error()
+    if normalise:
+        spectra = normalised(spectra)
+    spectra = on_instrument(spectra, model.instrument, resolving_power)
+    assert spectra.error is not None
+    _check_normalised(spectra)
+    pieces = []
+    for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
+        part = spectra[start : start + batch_size]
+        pieces.append(
+            model.sample(
+                part.flux, part.error, part.mask, n_samples=n_samples, seed=seed, first=start, batch_size=batch_size
+            )
+        )
+    drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+    samples = drawn.pop("labels")
+    n_pixels = np.sum(~spectra.mask & ~model.ignored, axis=1)
+    diagnostics = {"snr": spectra.snr, "n_pixels": n_pixels, **{key: drawn[key] for key in ("chi_square", "velocity")}}
+    flag = _flags(model, samples, diagnostics, drawn["extrapolation"], estimated)
+    return Posterior(samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics)
+
+
+def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: float | None = None) -> Spectra:
+    """Spectra in the instrument's medium, at its resolving power and on its pixels; what is not covered is masked.
+
+    Raises
+    ------
+    SpectraError
+        If `resolving_power` is lower than the instrument's or no good pixel is left.
+    """
+    wavelength = instrument.wavelength
+    spectra = spectra.in_medium(instrument.medium)
+    if resolving_power is None:
+        if np.array_equal(spectra.wavelength, wavelength):
+            return spectra
+        return spectra.resampled(wavelength)
+    needed = instrument.resolving_power(wavelength)
+    if not resolving_power > 0.98 * needed.min():
+        raise SpectraError(
+            f"Spectra of resolving power {resolving_power:g} cannot be brought to {instrument.name}, which has "
+            f"{needed.min():.0f} to {needed.max():.0f}. Use a model trained for their instrument."
+        )
+    variance = np.maximum(needed**-2.0 - float(resolving_power) ** -2, 0.0)
+    return spectra.resampled(wavelength, sigma=wavelength * np.sqrt(variance) / FWHM_PER_SIGMA)
+
+
+def _check_normalised(spectra: Spectra) -> None:
+    typical = np.nanmedian(np.where(spectra.mask, np.nan, spectra.flux), axis=1)
+    wrong = np.isfinite(typical) & ~((typical > 0.2) & (typical < 1.5))
+    if wrong.any():
+        raise SpectraError(
+            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux outside 0.2 "
+            f"to 1.5, the first is {spectra.ids[wrong][0]} with {typical[wrong][0]:.3g}. Normalise them, or pass normalise=True."
+        )
+
+
+def _flags(
+    model: CINN,
+    samples: NDArray[np.float32],
+    diagnostics: dict[str, NDArray[np.float64]],
+    extrapolation: NDArray[np.float32],
+    estimated: bool,
+) -> NDArray[np.int32]:
+    low, high = model.observation.snr
+    conditions = {
+        Flag.FEW_PIXELS: diagnostics["n_pixels"] < FEW * model.instrument.n_pixels,
+        Flag.POOR_FIT: diagnostics["chi_square"] > POOR,
+        Flag.EDGE: _near_edge(np.median(samples, axis=1), model.label_space),
+        Flag.SNR_RANGE: (diagnostics["snr"] < low) | (diagnostics["snr"] > high),
+        Flag.VELOCITY: np.abs(diagnostics["velocity"]) > 3.0 * max(model.observation.velocity, 0.1),
+        Flag.EXTRAPOLATION: extrapolation >= 5.0,
+        Flag.ESTIMATED_ERROR: np.full(len(samples), estimated),
+    }
+    flag = np.zeros(len(samples), dtype=np.int32)
+    for bit, condition in conditions.items():
+        flag |= np.where(condition, int(bit), 0).astype(np.int32)
+    return flag
+
+
+def _near_edge(values: NDArray[np.float32], space: LabelSpace) -> NDArray[np.bool_]:
+    unit = (values - space.lower) / (space.upper - space.lower)
+    return np.any((unit < EDGE) | (unit > 1.0 - EDGE), axis=1)

@@ -1,0 +1,302 @@
+"""CINN: label space, instrument, emulator, encoder and flow in one model and one file."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike, NDArray
+
+from kcinn.errors import KcinnError, ModelError
+from kcinn.instrument import Instrument
+from kcinn.labels import LabelSpace
+from kcinn.model_file import FORMAT, check_format, read_config
+from kcinn.nn.compiled import Compiled
+from kcinn.nn.emulator import Emulator
+from kcinn.nn.encoder import ENCODERS, Encoding
+from kcinn.nn.flow import ConditionalFlow
+from kcinn.nn.observe import Observation, Observe
+
+TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
+CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
+ROWS_PER_CALL = 32
+
+
+@keras.saving.register_keras_serializable(package="kcinn")
+class CINN(keras.Model):
+    """The posterior of stellar labels given a spectrum.
+
+    Made by `kcinn.fit`; loaded by `kcinn.load`. Labels live in a box; inside, the model works on `phi`, in which the
+    uniform prior of the box is a standard normal, so that no sample can leave the box. An encoder turns a spectrum into
+    a context and a frame (location and scale triangle); the flow models the labels in that frame, its far tails
+    compressed: ``u = 3 asinh(factor^T (phi - location) / 3)``.
+
+    Parameters
+    ----------
+    label_space : list
+        `LabelSpace.get_config` of all labels of the grid.
+    targets : list of str
+        The labels that are inferred; the others are marginalised.
+    instrument : dict
+        `Instrument.get_config`.
+    emulator, encoder, flow : dict
+        Sizes; `encoder` has a key `kind`, "fisher" or "dense".
+    observation : dict
+        `Observation.get_config`.
+    unreliable : list of (lower, upper, reason), angstrom
+        Windows in which the synthesis is known to be wrong; these pixels are never used.
+    metadata, summary : dict, optional
+        Of the grid, and of the training.
+
+    Input shape
+        ``{"labels": (n, n_targets), "flux": ..., "error": ..., "mask": (n, n_pixels)}``.
+    Output shape
+        ``log p(labels | spectrum)``, ``(n,)``.
+    """
+
+    def __init__(
+        self,
+        label_space: list[dict[str, Any]],
+        targets: list[str],
+        instrument: dict[str, Any],
+        emulator: dict[str, Any],
+        encoder: dict[str, Any],
+        flow: dict[str, Any],
+        observation: dict[str, Any],
+        unreliable: Iterable[Any] = (),
+        metadata: dict[str, Any] | None = None,
+        summary: dict[str, Any] | None = None,
+        format: str = FORMAT,
+        **kwargs: Any,
+    ):
+        check_format(format)
+        super().__init__(autocast=False, **kwargs)
+        self.full_space = LabelSpace.from_config(label_space)
+        self.label_space = self.full_space.subset(targets)
+        self.instrument = Instrument.from_config(instrument)
+        self.observation = Observation.from_config(observation)
+        self.metadata, self.summary_of_training = dict(metadata or {}), dict(summary or {})
+        self._specification = {"emulator": dict(emulator), "encoder": dict(encoder), "flow": dict(flow)}
+        self.unreliable = [list(window) for window in unreliable]
+        wavelength, arm_pixels = self.instrument.wavelength, [arm.n_pixels for arm in self.instrument.arms]
+        self.ignored = self.instrument.telluric_mask.copy()
+        for lower, upper, *_ in self.unreliable:
+            self.ignored |= (wavelength > lower) & (wavelength < upper)
+        self.usable = (~self.ignored).astype(np.float32)
+        self.emulator = Emulator(len(self.full_space), len(wavelength), **emulator)
+        options = {key: value for key, value in encoder.items() if key != "kind"}
+        indices = [self.full_space.index(name) for name in targets]
+        self.encoder = ENCODERS[encoder["kind"]](self.emulator, wavelength, arm_pixels, indices, **options)
+        self.observe = Observe(self.observation, wavelength, arm_pixels)
+        self.flow = ConditionalFlow(len(targets), **flow)
+        n_context = self.encoder.n_context
+        self.context_mean = self.add_weight(
+            shape=(n_context,), name="context_mean", initializer="zeros", trainable=False
+        )
+        self.context_scale = self.add_weight(
+            shape=(n_context,), name="context_scale", initializer="ones", trainable=False
+        )
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        self.encoder.build((None, self.instrument.n_pixels), (None, self.instrument.n_pixels))
+        self.observe.build((None, self.instrument.n_pixels))
+        self.flow.build({"theta": (None, len(self.label_space)), "context": (None, self.encoder.n_context)})
+        self.built = True
+
+    # ------------------------------------------------------------------ on tensors
+
+    def encode(self, flux: Any, error: Any, mask: Any) -> Encoding:
+        """Encode spectra ``(n, n_pixels)``; the context comes standardised and bounded."""
+        inverse_variance = (1.0 - ops.cast(mask, "float32")) * self.usable / ops.square(ops.maximum(error, 1e-6))
+        encoding = self.encoder(flux, inverse_variance)
+        return encoding._replace(context=self.standardise(encoding.context))
+
+    def standardise(self, context: Any) -> Any:
+        """Context with the mean and scatter of the training spectra taken out, and bounded."""
+        return ops.clip((context - self.context_mean) / self.context_scale, -CONTEXT_LIMIT, CONTEXT_LIMIT)
+
+    def to_frame(self, phi: Any, encoding: Encoding) -> tuple[Any, Any]:
+        """Unbounded labels ``(n, n_targets)`` in the frame of the flow, and the log-determinant ``(n,)``."""
+        z = ops.matmul((phi - encoding.location)[:, None, :], encoding.factor)[:, 0] / TAIL
+        log_det = ops.sum(
+            ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2)) - 0.5 * ops.log1p(ops.square(z)), axis=-1
+        )
+        return TAIL * ops.arcsinh(z), log_det
+
+    def log_density(self, phi: Any, flux: Any, error: Any, mask: Any) -> Any:
+        """``log p(phi | spectrum)`` of the unbounded labels, ``(n,)``."""
+        encoding = self.encode(flux, error, mask)
+        u, log_det = self.to_frame(phi, encoding)
+        return self.flow.log_density(u, encoding.context) + log_det
+
+    def draw(self, noise: Any, flux: Any, error: Any, mask: Any) -> dict[str, Any]:
+        """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box; also chi-square, velocity, extrapolation."""
+        encoding = self.encode(flux, error, mask)
+        z = TAIL * ops.sinh(self.flow.transform(noise, encoding.context) / TAIL)
+        n_targets = len(self.label_space)
+        identity = np.eye(n_targets, dtype=np.float32) + ops.zeros_like(encoding.factor)
+        inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
+        phi = encoding.location[:, None, :] + ops.matmul(z, inverse)
+        unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))
+        lower, upper = (edge.astype(np.float32) for edge in (self.label_space.lower, self.label_space.upper))
+        return {
+            "labels": ops.clip(lower + (upper - lower) * unit, lower, upper),
+            "chi_square": encoding.chi_square,
+            "velocity": encoding.velocity,
+            "extrapolation": ops.max(ops.abs(encoding.context), axis=-1),
+        }
+
+    def call(self, inputs: dict[str, Any]) -> Any:
+        phi = self._to_unbounded(inputs["labels"])
+        density = self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"])
+        width = (self.label_space.upper - self.label_space.lower).astype(np.float32)
+        return density + ops.sum(0.5 * ops.square(phi) + 0.5 * math.log(2.0 * math.pi) - np.log(width), axis=-1)
+
+    def _to_unbounded(self, labels: Any) -> Any:
+        lower, upper = (edge.astype(np.float32) for edge in (self.label_space.lower, self.label_space.upper))
+        unit = ops.clip((labels - lower) / (upper - lower), 1e-6, 1.0 - 1e-6)
+        return math.sqrt(2.0) * ops.erfinv(2.0 * unit - 1.0)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return -ops.mean(y_pred)
+
+    # ------------------------------------------------------------------ on NumPy arrays
+
+    def log_prob(self, labels: ArrayLike, flux: ArrayLike, error: ArrayLike, mask: ArrayLike) -> NDArray[np.float32]:
+        """``log p(labels | spectrum)`` in the units of the labels, shape ``(n,)``; minus infinity outside the box.
+
+        Parameters
+        ----------
+        labels : array_like, shape (n, n_targets)
+        flux, error, mask : array_like, shape (n, n_pixels)
+            On the model's pixels, see `instrument`.
+        """
+        labels = np.asarray(labels, dtype=np.float32)
+        inputs = {"labels": labels, **self._checked(flux, error, mask)}
+        density = self._compiled_call.in_chunks(ROWS_PER_CALL, inputs)
+        return np.where(self.label_space.contains(labels), density, -np.inf)
+
+    def sample(
+        self,
+        flux: ArrayLike,
+        error: ArrayLike,
+        mask: ArrayLike,
+        *,
+        n_samples: int = 4096,
+        seed: int = 0,
+        first: int = 0,
+        batch_size: int = ROWS_PER_CALL,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Draw from the posterior.
+
+        Parameters
+        ----------
+        flux, error, mask : array_like, shape (n, n_pixels)
+            On the model's pixels, see `instrument`.
+        n_samples, seed : int
+        first : int
+            Number of the first spectrum: the noise of spectrum ``first + i`` depends on that number and the seed alone.
+        batch_size : int
+            Spectra per compiled call.
+
+        Returns
+        -------
+        dict
+            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` (km/s), `extrapolation` ``(n,)``.
+        """
+        spectra = self._checked(flux, error, mask)
+        noise = self.flow.draw_noise(range(first, first + len(spectra["flux"])), n_samples, seed)
+        return self._compiled_draw.in_chunks(batch_size, noise, spectra["flux"], spectra["error"], spectra["mask"])
+
+    def spectrum(self, labels: ArrayLike) -> NDArray[np.float32]:
+        """The emulator's noiseless spectra for labels ``(n, n_labels)``, shape ``(n, n_pixels)``.
+
+        Raises
+        ------
+        ModelError
+            If the model marginalises some of the emulator's labels, so that these alone do not make a spectrum.
+        """
+        if set(self.label_space.names) != set(self.full_space.names):
+            missing = sorted(set(self.full_space.names) - set(self.label_space.names))
+            raise ModelError(f"A spectrum needs all labels; this model marginalises {', '.join(missing)}")
+        order = [self.label_space.index(name) for name in self.full_space.names]
+        phi = self.full_space.to_unbounded(np.atleast_2d(labels)[:, order]).astype(np.float32)
+        return ops.convert_to_numpy(self.emulator.flux(self.emulator(phi)))
+
+    def _checked(self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike) -> dict[str, NDArray[np.float32]]:
+        arrays = {"flux": flux, "error": error, "mask": mask}
+        spectra = {key: np.atleast_2d(np.asarray(value, dtype=np.float32)) for key, value in arrays.items()}
+        for key, value in spectra.items():
+            if value.shape != spectra["flux"].shape or value.shape[1] != self.instrument.n_pixels:
+                raise ModelError(
+                    f"{key} must have shape (n, {self.instrument.n_pixels}), one row per spectrum. Received: {value.shape}"
+                )
+        bad = (
+            (spectra["mask"] > 0)
+            | ~np.isfinite(spectra["flux"])
+            | ~np.isfinite(spectra["error"])
+            | (spectra["error"] <= 0)
+        )
+        filling = {"flux": 1.0, "error": 1.0, "mask": 1.0}
+        return {key: np.where(bad, filling[key], value).astype(np.float32) for key, value in spectra.items()}
+
+    @cached_property
+    def _compiled_draw(self) -> Compiled:
+        return Compiled(self.draw, self)
+
+    @cached_property
+    def _compiled_call(self) -> Compiled:
+        return Compiled(self.call, self)
+
+    # ------------------------------------------------------------------ files
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "label_space": self.full_space.get_config(),
+            "targets": list(self.label_space.names),
+            "instrument": self.instrument.get_config(),
+            **self._specification,
+            "observation": self.observation.get_config(),
+            "unreliable": self.unreliable,
+            "metadata": self.metadata,
+            "summary": self.summary_of_training,
+            "name": self.name,
+        }
+
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, **kwargs: Any) -> None:
+        """Write one ``.keras`` file; an existing one is replaced only once the new one is whole."""
+        path = Path(filepath)
+        if path.suffix != ".keras":
+            raise ModelError(f"A model file must end in .keras. Received: {path}")
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
+        try:
+            super().save(partial, overwrite=True, **kwargs)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str]) -> CINN:
+    """Load a model file, after checking it.
+
+    Raises
+    ------
+    ModelError
+        As `read_config`, or if the weights do not fit.
+    """
+    read_config(path)
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except KcinnError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {error})") from error

@@ -1,0 +1,48 @@
+"""What a model file says about itself, read without loading the model."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from kcinn.errors import ModelError
+
+FORMAT = "kcinn-model/1"
+
+
+def check_format(format: str | None, where: str = "model") -> None:
+    """Raise ModelError unless `format` is the one that this version reads."""
+    if format != FORMAT:
+        raise ModelError(
+            f"{where}: this version of kcinn reads models of format {FORMAT}. Received: {format}. Train it anew."
+        )
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The configuration of a model file: labels, instrument, architecture, training summary.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged (every checksum is tested), not a kcinn model, or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            if damaged:
+                raise ModelError(f"{path}: damaged ({damaged} fails its checksum). Copy the file anew.")
+            config = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, OSError, EOFError, ValueError, RuntimeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{path}: not a readable model file ({error}). Copy the file anew.") from error
+    if not isinstance(config, dict) or config.get("registered_name") != "kcinn>CINN":
+        raise ModelError(f"{path}: not a kcinn model file")
+    check_format(config["config"].get("format"), str(path))
+    return config["config"]

@@ -1,0 +1,81 @@
+"""Compiled: a function of tensors and a model's weights, compiled for the active backend, called on NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+
+class Compiled:
+    """Compile `function` once per set of input shapes and call it on NumPy arrays.
+
+    ``tf.function(jit_compile=True)`` on TensorFlow, ``jax.jit`` on JAX, ``torch.inference_mode`` on torch. Weights are
+    read at every call, so later training is seen.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns tensors, or nested dicts, lists and tuples of them; uses ``keras.ops`` and weights of `model`.
+    model : keras.layers.Layer
+        The layer or model whose weights `function` uses; already built.
+    """
+
+    def __init__(self, function: Callable[..., Any], model: keras.layers.Layer) -> None:
+        self.model = model
+        backend = keras.backend.backend()
+        if backend == "tensorflow":
+            import tensorflow as tf
+
+            self._run = tf.function(function, jit_compile=True)
+        elif backend == "jax":
+            self._run = _jitted_for_jax(function, model)
+        else:
+            self._run = _without_gradients_on_torch(function)
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Run on arrays of any shape; a shape that is new compiles anew."""
+        tensors = tree.map_structure(ops.convert_to_tensor, arrays)
+        return tree.map_structure(ops.convert_to_numpy, self._run(*tensors))
+
+    def in_chunks(self, size: int, *arrays: Any) -> Any:
+        """Run on chunks of `size` rows of every array, so that one shape serves any number of rows.
+
+        Parameters
+        ----------
+        size : int
+            Rows per call; the last chunk is filled up with its last row, and what comes of that is cut off.
+        *arrays
+            Arrays, or nested dicts, lists and tuples of them, all with the same first axis, which must not be empty.
+
+        Returns
+        -------
+        As `function` returns, joined along the first axis.
+        """
+        n_rows = len(tree.flatten(arrays)[0])
+        pieces = []
+        for start in range(0, n_rows, size):
+            rows = np.minimum(np.arange(start, start + size), n_rows - 1)
+            piece = self(*tree.map_structure(lambda array, rows=rows: array[rows], arrays))
+            pieces.append(tree.map_structure(lambda array, n=n_rows - start: array[:n], piece))
+        return tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+
+
+def _jitted_for_jax(function: Callable[..., Any], model: keras.layers.Layer) -> Callable[..., Any]:
+    import jax
+
+    @jax.jit
+    def pure(weights: list[Any], tensors: tuple[Any, ...]) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, weights, strict=True))):
+            return function(*tensors)
+
+    return lambda *tensors: pure([variable.value for variable in model.variables], tensors)
+
+
+def _without_gradients_on_torch(function: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+
+    return torch.inference_mode()(function)

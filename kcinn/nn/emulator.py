@@ -1,0 +1,95 @@
+"""Emulator: labels -> spectrum, as a small network on principal components."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+SQRT3 = math.sqrt(3.0)
+
+
+@keras.saving.register_keras_serializable(package="kcinn")
+class Emulator(keras.Model):
+    """Predict the coefficients of a spectrum, and their Jacobian, from labels.
+
+    The network works on `phi`, labels mapped to the space in which their uniform prior is a standard normal
+    (`LabelSpace.to_unbounded`). Inside, ``x = sqrt(3) erf(phi / sqrt(2))`` brings them back to a bounded interval of
+    unit variance, so the emulator never extrapolates beyond the box. ``flux = mean + coefficients @ basis``.
+
+    Parameters
+    ----------
+    n_labels, n_pixels, n_components : int
+    width, depth : int
+        Size of the hidden layers (SiLU) and their number.
+
+    Input shape
+        phi ``(n, n_labels)``.
+    Output shape
+        coefficients ``(n, n_components)``.
+    """
+
+    def __init__(
+        self, n_labels: int, n_pixels: int, n_components: int = 256, width: int = 512, depth: int = 3, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.n_labels, self.n_pixels, self.n_components = n_labels, n_pixels, n_components
+        self.width, self.depth = width, depth
+        frozen = {"initializer": "zeros", "trainable": False}
+        self.mean = self.add_weight(shape=(n_pixels,), name="mean", **frozen)
+        self.basis = self.add_weight(shape=(n_components, n_pixels), name="basis", **frozen)
+        self.scale = self.add_weight(shape=(n_components,), name="scale", initializer="ones", trainable=False)
+        sizes = [n_labels] + [width] * depth + [n_components]
+        self.kernels = [
+            self.add_weight(shape=shape, name=f"kernel_{i}", initializer="lecun_normal")
+            for i, shape in enumerate(zip(sizes, sizes[1:], strict=False))
+        ]
+        self.biases = [
+            self.add_weight(shape=(n,), name=f"bias_{i}", initializer="zeros") for i, n in enumerate(sizes[1:])
+        ]
+        self.built = True
+
+    def set_basis(self, mean: ArrayLike, basis: ArrayLike, scale: ArrayLike) -> None:
+        """Take over the principal components of a grid: ``(n_pixels,)``, ``(n_components, n_pixels)``, ``(n_components,)``."""
+        for weight, value in ((self.mean, mean), (self.basis, basis), (self.scale, scale)):
+            weight.assign(np.asarray(value, dtype=np.float32))
+
+    def call(self, phi):
+        hidden = SQRT3 * ops.erf(phi / math.sqrt(2.0))
+        for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
+            hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
+        return (ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]) * self.scale
+
+    def linearise(self, phi):
+        """Coefficients ``(n, n_components)`` and their Jacobian with respect to `phi`, ``(n, n_labels, n_components)``.
+
+        Forward mode written out, since the backends have no common automatic one.
+        """
+        hidden = SQRT3 * ops.erf(phi / math.sqrt(2.0))
+        slope = SQRT3 * math.sqrt(2.0 / math.pi) * ops.exp(-0.5 * ops.square(phi))
+        tangent = None
+        for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
+            preactivation = ops.matmul(hidden, kernel) + bias
+            gate = ops.sigmoid(preactivation)
+            hidden = preactivation * gate
+            derivative = gate * (1.0 + preactivation * (1.0 - gate))
+            tangent = slope[:, :, None] * kernel if tangent is None else ops.matmul(tangent, kernel)
+            tangent = tangent * derivative[:, None, :]
+        coefficients = (ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]) * self.scale
+        return coefficients, ops.matmul(tangent, self.kernels[-1]) * self.scale
+
+    def flux(self, coefficients):
+        """Spectra ``(n, n_pixels)`` of these coefficients."""
+        return self.mean + ops.matmul(coefficients, self.basis)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Squared error of the coefficients; dividing by their scale lifts the weak ones, which carry the abundances."""
+        return ops.mean(ops.sum(ops.square(y_pred - y) / self.scale, axis=-1))
+
+    def get_config(self):
+        sizes = ("n_labels", "n_pixels", "n_components", "width", "depth")
+        return {**super().get_config(), **{key: getattr(self, key) for key in sizes}}

@@ -1,0 +1,69 @@
+"""What happens to a spectrum between star and detector, on the pixels: velocity and continuum."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from astropy.constants import c
+from keras import ops
+from numpy.polynomial import legendre
+
+SPEED_OF_LIGHT = c.to_value("km/s")
+STENCIL = (-2, -1, 0, 1, 2)
+
+
+def arm_edges(n_pixels: tuple[int, ...]) -> list[tuple[int, int]]:
+    """First and one-past-last pixel of every arm."""
+    return list(pairwise(np.cumsum([0, *n_pixels]).tolist()))
+
+
+def pixels_per_velocity(wavelength: np.ndarray, edges: list[tuple[int, int]]) -> np.ndarray:
+    """How many pixels 1 km/s is, at every pixel ``(n_pixels,)``."""
+    step = np.concatenate([np.gradient(wavelength[a:b]) for a, b in edges])
+    return (wavelength / SPEED_OF_LIGHT / step).astype(np.float32)
+
+
+def continuum_polynomials(edges: list[tuple[int, int]], degree: int) -> np.ndarray:
+    """Legendre polynomials of every arm, zero elsewhere, ``(n_arms * (degree + 1), n_pixels)``, of unit variance."""
+    rows = []
+    for a, b in edges:
+        values = (
+            legendre.legvander(np.linspace(-1.0, 1.0, b - a), degree).T
+            * np.sqrt(2.0 * np.arange(degree + 1.0) + 1.0)[:, None]
+        )
+        rows.append(np.pad(values, ((0, 0), (a, edges[-1][1] - b))))
+    return np.concatenate(rows).astype(np.float32)
+
+
+def shift(flux, distance, edges):
+    """Flux of a spectrum moved by `distance` pixels to the red, and its derivative with respect to the distance.
+
+    Five-point Lagrange interpolation, per arm, edges repeated: for distances of at most one pixel.
+
+    Parameters
+    ----------
+    flux, distance : tensors, shape (n, n_pixels)
+    """
+    moved, slope = [], []
+    for a, b in edges:
+        arm = ops.concatenate(
+            [ops.repeat(flux[:, a : a + 1], 2, axis=1), flux[:, a:b], ops.repeat(flux[:, b - 1 : b], 2, axis=1)], axis=1
+        )
+        where = -distance[:, a:b]
+        value = derivative = 0.0
+        for k, node in enumerate(STENCIL):
+            weights = np.polynomial.Polynomial.fromroots([other for other in STENCIL if other != node])
+            weights = weights / weights(node)
+            value = value + _polynomial(where, weights.coef) * arm[:, k : k + b - a]
+            derivative = derivative - _polynomial(where, weights.deriv().coef) * arm[:, k : k + b - a]
+        moved.append(value)
+        slope.append(derivative)
+    return ops.concatenate(moved, axis=1), ops.concatenate(slope, axis=1)
+
+
+def _polynomial(x, coefficients):
+    value = float(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        value = value * x + float(coefficient)
+    return value

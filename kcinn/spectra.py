@@ -1,0 +1,374 @@
+"""Spectra: many spectra on one wavelength grid, with errors, masks and names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kcinn.errors import SpectraError
+from kcinn.wavelength import (
+    FILL_FLUX,
+    air_to_vacuum,
+    doppler_shift,
+    pixel_edges,
+    resample,
+    segments,
+    vacuum_to_air,
+)
+
+FORMAT = "kcinn-spectra/1"
+CHUNK_ROWS = 16  # fast for sequential reads and for random batches alike
+NOISE_CHUNK = 1000  # pixels over which one noise level is estimated
+MAX_EXPANSION = 2000  # a file that claims more bytes per stored byte than this is broken or hostile
+
+
+class Spectra:
+    """Many spectra on one wavelength grid.
+
+    Parameters
+    ----------
+    wavelength : array_like, shape (n_pixels,), angstrom
+        Strictly ascending.
+    flux : array_like, shape (n_spectra, n_pixels) or (n_pixels,)
+        Normalised to the continuum, for everything in kcinn that compares it with a model.
+    error : array_like, shape of flux, or float, optional
+        One standard deviation per pixel.
+    mask : array_like, shape of flux, optional
+        True for bad pixels.
+    ids : sequence of int or str, optional
+        Names, ``0 .. n_spectra - 1`` by default.
+    medium : {"air", "vacuum"}
+        What the wavelengths are measured in; it has no default.
+
+    Attributes
+    ----------
+    wavelength, flux, error, mask, ids : ndarray
+        Two-dimensional flux, error (or None) and mask. Non-finite flux reads 1 and unusable error infinity; both are
+        masked.
+    medium : str
+    n_masked_input : int
+        Pixels masked because their flux or error was not usable, beyond those that `mask` named.
+
+    Raises
+    ------
+    SpectraError
+        If shapes differ, wavelengths do not ascend or are not in angstrom, the medium is missing, or no pixel of any
+        spectrum is good.
+    """
+
+    def __init__(
+        self,
+        wavelength: ArrayLike,
+        flux: ArrayLike,
+        *,
+        error: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
+        medium: str | None = None,
+    ) -> None:
+        self.medium = _checked_medium(medium)
+        self.wavelength = _checked_wavelength(wavelength)
+        self.flux = np.array(np.atleast_2d(_numbers(flux, "flux")))
+        if self.flux.ndim != 2 or self.flux.shape[0] == 0 or self.flux.shape[1] != len(self.wavelength):
+            raise SpectraError(
+                f"flux must have shape (n_spectra, {len(self.wavelength)}), one column per wavelength. "
+                f"Received: {np.shape(flux)}"
+            )
+        shape = self.flux.shape
+        self.mask = (
+            np.zeros(shape, dtype=bool) if mask is None else _shaped(np.asarray(mask, dtype=bool), shape, "mask")
+        )
+        self.error = None if error is None else _shaped(_numbers(error, "error"), shape, "error")
+        self.ids = _checked_ids(ids, shape[0])
+
+        unusable = ~np.isfinite(self.flux)
+        self.flux[unusable] = FILL_FLUX
+        if self.error is not None:
+            bad_error = ~(np.isfinite(self.error) & (self.error > 0))
+            self.error[bad_error] = np.inf
+            unusable |= bad_error
+        self.n_masked_input = int(np.count_nonzero(unusable & ~self.mask))
+        self.mask |= unusable
+        if self.mask.all():
+            raise SpectraError(
+                f"No good pixel in {shape[0]} spectra of {shape[1]} pixels: {self.n_masked_input} have non-finite flux "
+                "or a non-finite, zero or negative error, the others are masked"
+            )
+
+    def _with(self, **changes: Any) -> Spectra:
+        """A copy with some attributes replaced; values are already checked."""
+        new = object.__new__(Spectra)
+        new.__dict__.update(self.__dict__ | changes)
+        return new
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+    def __getitem__(self, rows: int | slice | NDArray[Any]) -> Spectra:
+        """One spectrum (int), or those that a slice, an index array or a boolean array selects."""
+        picked = np.atleast_1d(np.arange(len(self))[rows])
+        error = None if self.error is None else self.error[picked]
+        return self._with(flux=self.flux[picked], error=error, mask=self.mask[picked], ids=self.ids[picked])
+
+    def __repr__(self) -> str:
+        grid = f"{self.wavelength[0]:.1f}-{self.wavelength[-1]:.1f} A ({self.medium}) x {len(self.wavelength)}"
+        error = "without errors" if self.error is None else "with errors"
+        return f"Spectra({len(self)} spectra, {grid}, {error}, {self.mask.mean():.1%} masked)"
+
+    @property
+    def pixel_width(self) -> NDArray[np.float64]:
+        """Width of every pixel, shape ``(n_pixels,)``, angstrom."""
+        lower, upper = pixel_edges(self.wavelength)
+        return upper - lower
+
+    @property
+    def snr(self) -> NDArray[np.float64]:
+        """Signal-to-noise ratio per angstrom, shape ``(n_spectra,)``: median over good pixels, 0 if there is none.
+
+        Raises
+        ------
+        SpectraError
+            If the spectra have no errors.
+        """
+        if self.error is None:
+            raise SpectraError("These spectra have no errors; pass error= or use with_estimated_error()")
+        ratio = np.where(self.mask, np.nan, self.flux / self.error / np.sqrt(self.pixel_width))
+        filled = ~self.mask.all(axis=1)
+        snr = np.zeros(len(self))
+        snr[filled] = np.nanmedian(ratio[filled], axis=1)
+        return snr
+
+    def in_medium(self, medium: str) -> Spectra:
+        """The same spectra with wavelengths in "air" or "vacuum"."""
+        if _checked_medium(medium) == self.medium:
+            return self
+        convert = vacuum_to_air if medium == "air" else air_to_vacuum
+        return self._with(wavelength=convert(self.wavelength), medium=medium)
+
+    def shifted(self, velocity: float) -> Spectra:
+        """The same spectra in the rest frame of a source that recedes at `velocity` (km/s)."""
+        if np.ndim(velocity) or not np.isfinite(velocity):
+            raise SpectraError(
+                "shifted takes one finite velocity in km/s; for one per star use resampled(..., velocity=...)"
+            )
+        return self._with(wavelength=doppler_shift(self.wavelength, -velocity))
+
+    def resampled(
+        self, wavelength: ArrayLike, *, velocity: ArrayLike | None = None, sigma: ArrayLike | None = None
+    ) -> Spectra:
+        """The spectra on another wavelength grid, in the same medium; see `kcinn.wavelength.resample`.
+
+        Parameters
+        ----------
+        wavelength : array_like, shape (n_new,), angstrom
+        velocity : array_like, shape (n_spectra,), km/s, optional
+            Radial velocities to remove.
+        sigma : array_like, shape (n_new,), angstrom, optional
+            Standard deviation of a Gaussian to convolve with.
+
+        Raises
+        ------
+        SpectraError
+            If no good pixel falls on the new grid.
+        """
+        new = _checked_wavelength(wavelength)
+        if velocity is None:
+            flux, error, mask = resample(self.wavelength, self.flux, new, error=self.error, mask=self.mask, sigma=sigma)
+        else:
+            shifts = np.asarray(velocity, dtype=np.float64)
+            if shifts.shape != (len(self),) or not np.all(np.isfinite(shifts)):
+                raise SpectraError(
+                    f"velocity needs shape ({len(self)},) and finite values. Received shape: {shifts.shape}"
+                )
+            flux, mask = np.empty((len(self), len(new))), np.empty((len(self), len(new)), dtype=bool)
+            error = None if self.error is None else np.empty_like(flux)
+            for row, shift in enumerate(shifts):
+                rest = doppler_shift(self.wavelength, -shift)
+                old = None if self.error is None else self.error[row]
+                flux[row], new_error, mask[row] = resample(
+                    rest, self.flux[row], new, error=old, mask=self.mask[row], sigma=sigma
+                )
+                if error is not None and new_error is not None:
+                    error[row] = new_error
+        if mask.all() and not self.mask.all():
+            raise SpectraError(
+                f"The spectra cover {self.wavelength[0]:.1f}-{self.wavelength[-1]:.1f} angstrom and have no good pixel "
+                f"on the grid asked for, {new[0]:.1f}-{new[-1]:.1f}"
+            )
+        return self._with(wavelength=new, flux=flux, error=error, mask=mask)
+
+    def estimated_error(self) -> NDArray[np.float64]:
+        """Noise measured from the scatter among pixels, shape ``(n_spectra, n_pixels)``.
+
+        One level per spectrum and stretch of at most 1000 pixels without a gap: DER_SNR, the median of
+        ``|2 f_i - f_(i-2) - f_(i+2)|``. It takes the noise of pixels as uncorrelated and the spectrum as smooth over
+        five pixels: oversampled or smoothed spectra come out too good, crowded lines too bad. Infinity where too few
+        pixels are good.
+
+        References
+        ----------
+        Stoehr et al. (2008), ASP Conf. Ser. 394, 505.
+        """
+        flux = np.where(self.mask, np.nan, self.flux)
+        error = np.full(flux.shape, np.inf)
+        for stretch in segments(self.wavelength):
+            n_chunks = max(1, round((stretch.stop - stretch.start) / NOISE_CHUNK))
+            for pixels in np.array_split(np.arange(stretch.start, stretch.stop), n_chunks):
+                f = flux[:, pixels]
+                scatter = np.abs(2.0 * f[:, 2:-2] - f[:, :-4] - f[:, 4:])
+                enough = np.count_nonzero(np.isfinite(scatter), axis=1) >= 5
+                level = 1.482602 / np.sqrt(6.0) * np.nanmedian(scatter[enough], axis=1)
+                error[np.ix_(enough, pixels)] = level[:, None]
+        return error
+
+    def with_estimated_error(self) -> Spectra:
+        """The spectra with `estimated_error` as their errors."""
+        error = self.estimated_error()
+        return Spectra(self.wavelength, self.flux, error=error, mask=self.mask, ids=self.ids, medium=self.medium)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Spectra]) -> Spectra:
+        """All spectra of several sets that share wavelength grid and medium, and all or none of which have errors."""
+        if not parts:
+            raise SpectraError("concatenate needs at least one set of spectra")
+        first = parts[0]
+        for part in parts[1:]:
+            if part.medium != first.medium or not np.array_equal(part.wavelength, first.wavelength):
+                raise SpectraError(
+                    "concatenate needs one wavelength grid and one medium; use resampled and in_medium first"
+                )
+        errors = [part.error for part in parts if part.error is not None]
+        if errors and len(errors) < len(parts):
+            raise SpectraError("concatenate: some sets have errors and some have none")
+        ids = [part.ids for part in parts]
+        if len({part_ids.dtype.kind for part_ids in ids}) > 1:
+            ids = [part_ids.astype(str) for part_ids in ids]
+        return first._with(
+            flux=np.concatenate([part.flux for part in parts]),
+            error=np.concatenate(errors) if errors else None,
+            mask=np.concatenate([part.mask for part in parts]),
+            ids=np.concatenate(ids),
+            n_masked_input=sum(part.n_masked_input for part in parts),
+        )
+
+    def write(self, path: str | Path) -> None:
+        """Write HDF5 of the format "kcinn-spectra/1"; a file of that name is replaced only when all is written."""
+        path = Path(path)
+        partial = path.with_name(path.name + ".part")
+        chunks = (min(CHUNK_ROWS, len(self)), len(self.wavelength))
+        try:
+            with h5py.File(partial, "w") as file:
+                file.attrs["format"], file.attrs["medium"] = FORMAT, self.medium
+                file["wavelength"] = self.wavelength
+                file.create_dataset("flux", data=self.flux, dtype="f4", chunks=chunks)
+                file.create_dataset("mask", data=self.mask, dtype="u1", chunks=chunks)
+                if self.error is not None:
+                    file.create_dataset("error", data=self.error, dtype="f4", chunks=chunks)
+                is_text = self.ids.dtype.kind == "U"
+                file.create_dataset(
+                    "source_id",
+                    data=self.ids.astype(object) if is_text else self.ids,
+                    dtype=h5py.string_dtype() if is_text else "i8",
+                )
+            os.replace(partial, path)
+        except OSError as error:
+            raise SpectraError(f"{path}: cannot write spectra: {error}") from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, path: str | Path, *, rows: slice = slice(None), medium: str | None = None) -> Spectra:
+        """Read `rows` of an HDF5 file of the format "kcinn-spectra/1"; `medium` goes before what the file says.
+
+        Raises
+        ------
+        SpectraError
+            If the file is missing, damaged or of another format; the message names path and reason.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs.get("format") != FORMAT:
+                    raise SpectraError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
+                n_spectra, n_pixels = file["flux"].shape
+                names = [name for name in ("flux", "mask", "error") if name in file]
+                for name in names:
+                    dataset = file[name]
+                    if dataset.shape != (n_spectra, n_pixels):
+                        raise SpectraError(f"{name} has shape {dataset.shape}, flux has {(n_spectra, n_pixels)}")
+                    if dataset.nbytes > MAX_EXPANSION * (dataset.id.get_storage_size() + 1024):
+                        raise SpectraError(f"{name} claims {dataset.nbytes} bytes, far more than the file holds")
+                arrays = {name: file[name][rows] for name in names}
+                ids = file["source_id"]
+                ids = ids.asstr()[rows] if h5py.check_string_dtype(ids.dtype) else ids[rows]
+                return cls(file["wavelength"][:], **arrays, ids=ids, medium=medium or file.attrs.get("medium"))
+        except Exception as error:  # h5py meets damage with almost any exception
+            raise SpectraError(f"{path}: {error}") from None
+
+
+def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SpectraError(f"{name} must be numbers: {error}") from None
+
+
+def _shaped(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """A copy of `values` in the shape of the flux; a single number stands for all pixels."""
+    if values.ndim == 0:
+        return np.full(shape, values)
+    if np.atleast_2d(values).shape != shape:
+        raise SpectraError(f"{name} has shape {values.shape}, flux has {shape}")
+    return np.array(np.atleast_2d(values))
+
+
+def _checked_medium(medium: str | None) -> str:
+    if medium not in ("air", "vacuum"):
+        raise SpectraError(
+            "Pass medium='air' or medium='vacuum': the scales differ by 83 km/s and the wrong one spoils every label. "
+            f"Received: medium={medium!r}"
+        )
+    return medium
+
+
+def _checked_wavelength(wavelength: ArrayLike) -> NDArray[np.float64]:
+    wavelength = np.array(_numbers(wavelength, "wavelength"))
+    if wavelength.ndim != 1 or len(wavelength) < 2:
+        raise SpectraError(f"wavelength must be 1-D with at least two pixels. Received shape: {wavelength.shape}")
+    if not np.all(np.isfinite(wavelength)):
+        raise SpectraError(
+            f"{np.count_nonzero(~np.isfinite(wavelength))} of {len(wavelength)} wavelengths are not finite"
+        )
+    if not np.all(np.diff(wavelength) > 0):
+        if np.all(np.diff(wavelength) < 0):
+            raise SpectraError("Wavelengths descend; reverse wavelength, flux, error and mask")
+        where = int(np.argmin(np.diff(wavelength) > 0))
+        raise SpectraError(
+            f"Wavelengths must ascend strictly; pixel {where} is at {wavelength[where]:.4f} angstrom, "
+            f"the next at {wavelength[where + 1]:.4f}"
+        )
+    if wavelength[0] < 2000.0 or wavelength[-1] > 25000.0:
+        in_nm = wavelength[0] >= 200.0 and wavelength[-1] <= 2500.0
+        advice = "they look like nm: multiply them by 10" if in_nm else "expected within 2000 to 25000"
+        raise SpectraError(
+            f"Wavelengths must be in angstrom; {advice}. Received: {wavelength[0]:g} to {wavelength[-1]:g}"
+        )
+    return wavelength
+
+
+def _checked_ids(ids: Any, n_spectra: int) -> NDArray[Any]:
+    if ids is None:
+        return np.arange(n_spectra)
+    array = np.atleast_1d(np.asarray(ids))
+    if array.dtype.kind == "O":
+        array = array.astype(str)
+    if array.shape != (n_spectra,) or array.dtype.kind not in "iuU":
+        raise SpectraError(
+            f"ids must be {n_spectra} integers or strings. Received: {array.dtype} of shape {array.shape}"
+        )
+    return array

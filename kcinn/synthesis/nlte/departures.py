@@ -1,0 +1,89 @@
+"""Departure coefficients b = n / n(LTE), interpolated in tables over the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcinn.errors import KcinnError
+from kcinn.synthesis.nlte.atmosphere import bracket
+from kcinn.synthesis.nlte.tables import DATA, load
+
+SAME_LEVEL = 0.06  # eV within which a line's level is taken to be the table's
+_PREFIX = "departures_"
+
+
+@dataclass(frozen=True)
+class Departures:
+    """Departure coefficients of one element in one atmosphere.
+
+    `ion` and `energy` (eV above the ground state of that ion), shape (n_levels,), name the levels; `b` has shape
+    (n_levels, n_depth).
+    """
+
+    ion: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    b: NDArray[np.float64]
+
+    def has(self, ion: int) -> bool:
+        """Whether the model atom resolves this ion; a lone ground state only closes the ion below."""
+        return int(np.sum(self.ion == ion)) > 1
+
+    def at(self, ion: int, energy: float) -> NDArray[np.float64]:
+        """b of the level at `energy` eV, shape (n_depth,).
+
+        The nearest level if one lies within `SAME_LEVEL`; else linear in energy between levels, and above the highest
+        one the mean of that level and the next ion.
+        """
+        levels = np.flatnonzero(self.ion == ion)
+        levels = levels[np.argsort(self.energy[levels], kind="stable")]
+        energies = self.energy[levels]
+        nearest = int(np.argmin(np.abs(energies - energy)))
+        if abs(energies[nearest] - energy) < SAME_LEVEL:
+            return self.b[levels[nearest]]
+        if energy > energies[-1]:
+            following = np.flatnonzero(self.ion == ion + 1)
+            above = self.b[following[0]] if len(following) else np.ones(self.b.shape[1])
+            return 0.5 * (self.b[levels[-1]] + above)
+        upper = int(np.searchsorted(energies, energy))
+        weight = (energy - energies[upper - 1]) / (energies[upper] - energies[upper - 1])
+        return (1.0 - weight) * self.b[levels[upper - 1]] + weight * self.b[levels[upper]]
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """Symbols of the elements with a table, in alphabetical order."""
+    return tuple(sorted(path.stem.removeprefix(_PREFIX) for path in DATA.glob(f"{_PREFIX}*.npz")))
+
+
+def check_species(species: tuple[str, ...]) -> None:
+    """Raise KcinnError, listing what there is, unless every element of `species` has a table."""
+    unknown = [symbol for symbol in species if symbol not in available()]
+    if unknown:
+        raise KcinnError(
+            f"No departure coefficients for {', '.join(map(repr, unknown))}. Available: {', '.join(available())}"
+        )
+
+
+def departures(
+    symbol: str, log_tau: NDArray[np.float64], *, teff: float, logg: float, fe_h: float, x_h: float
+) -> Departures:
+    """Departure coefficients of an element at the depths `log_tau`.
+
+    ln b is linear in every label and in log tau5000; labels outside the table take its edge, depths outside it b = 1.
+    `x_h` is [X/H]: where the table has more than one node in it, saturation of the element's own lines is followed.
+    """
+    table = load(_PREFIX + symbol)
+    log_b = table["log_b"].astype(np.float64)
+    for name, value in (("teff", teff), ("logg", logg), ("fe_h", fe_h), ("x_h", x_h)):
+        if len(table[name]) == 1:
+            log_b = log_b[0]
+            continue
+        i, weight = bracket(table[name], value)
+        log_b = (1.0 - weight) * log_b[i] + weight * log_b[i + 1]
+    nodes = table["log_tau"]
+    b = np.exp([np.interp(log_tau, nodes, row, left=0.0, right=0.0) for row in log_b])
+    return Departures(table["ion"].astype(np.int64), table["energy"].astype(np.float64), b)

@@ -1,0 +1,56 @@
+"""Lines of CH, with carbon depleted by CO."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcinn.synthesis.nlte.atmosphere import Atmosphere
+from kcinn.synthesis.nlte.constants import ATOMIC_MASS, BOLTZMANN, ELECTRON_VOLT, LINE_STRENGTH, PLANCK
+from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, ion_fractions, masses
+from kcinn.synthesis.nlte.equation_of_state import carbon_and_oxygen_in_co
+from kcinn.synthesis.nlte.lines import MARGIN, LineOpacity, _reach, doppler_width, stimulated
+from kcinn.synthesis.nlte.tables import load
+
+CH_DISSOCIATION = 3.465  # eV, Huber & Herzberg (1979)
+_RADIATIVE = 1e7  # s-1
+_VAN_DER_WAALS = 3e-8  # rad/s cm3
+
+
+def ch_lines(
+    atmosphere: Atmosphere,
+    vmic: float,
+    window: tuple[float, float],
+    opacity: NDArray[np.float64],
+    *,
+    faintest: float,
+    wing: float,
+) -> LineOpacity:
+    """Lines of CH that matter in `window`, in LTE; arguments as for `lines.atomic_lines`."""
+    table, plasma = load("ch"), atmosphere.plasma
+    lower, upper = np.searchsorted(table["wavelength"], [window[0] - MARGIN, window[1] + MARGIN])
+    wavelength, log_gf, energy = (table[key][lower:upper] for key in ("wavelength", "log_gf", "energy"))
+    hydrogen, carbon = masses()[1], masses()[ATOMIC_NUMBER["C"]]
+    reduced = hydrogen * carbon / (hydrogen + carbon) * ATOMIC_MASS
+    kt = BOLTZMANN * plasma.temperature
+    bound, _ = carbon_and_oxygen_in_co(plasma)
+    carbon_atoms = plasma.abundances[6] * plasma.hydrogen * (1.0 - bound)
+    carbon_atoms = carbon_atoms * ion_fractions(plasma.saha, plasma.electrons)[6, 0]
+    # n(CH) over its partition function: the dissociation equilibrium cancels the internal partition function
+    per_state = (
+        carbon_atoms / plasma.partition[6, 0] * plasma.h_neutral / plasma.partition[1, 0]
+        * (PLANCK**2 / (2.0 * math.pi * reduced * kt)) ** 1.5 * np.exp(CH_DISSOCIATION * ELECTRON_VOLT / kt)
+    )  # fmt: skip
+    oscillator = LINE_STRENGTH * 10.0 ** log_gf.astype(np.float64)
+    doppler = doppler_width(wavelength, hydrogen + carbon, plasma.temperature, vmic)
+    strength = oscillator[:, None] * per_state * np.exp(-energy[:, None] * ELECTRON_VOLT / kt)
+    peak = strength * (1.0 - stimulated(wavelength, plasma.temperature)) / (math.sqrt(math.pi) * doppler)
+    seen = (atmosphere.log_tau > -4.0) & (atmosphere.log_tau < 0.6)
+    keep = np.max(peak[:, seen] / opacity[seen], axis=1) > faintest
+    wavelength, peak, doppler = wavelength[keep], peak[keep], doppler[keep]
+    damping = (_RADIATIVE + _VAN_DER_WAALS * plasma.h_neutral) / (4.0 * math.pi * doppler)
+    reach = _reach(wavelength, peak, damping, doppler, opacity, atmosphere.log_tau, wing)
+    none = np.empty((0, len(atmosphere.log_tau)))
+    return LineOpacity(wavelength, peak, damping, doppler, reach, np.full(len(wavelength), -1), none, none)

@@ -1,0 +1,243 @@
+"""synthesize: a grid of noiseless spectra on an instrument's pixels, computed on all cores."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.stats import qmc
+from tqdm import tqdm
+
+from kcinn.broaden import degrade
+from kcinn.errors import GridError, LabelError
+from kcinn.grid import SyntheticGrid
+from kcinn.instrument import Instrument
+from kcinn.labels import Label, LabelSpace
+from kcinn.region import Region
+from kcinn.synthesis.engine import Engine
+from kcinn.wavelength import air_to_vacuum
+
+STARS_PER_PART = 16
+BROADENING = ("vsini", "vmac")
+LABELS = LabelSpace(
+    [
+        Label("teff", "K", 4000.0, 7000.0, r"T_{\rm eff}"),
+        Label("logg", "dex(cm s-2)", 0.5, 5.0, r"\log g"),
+        Label("fe_h", "dex", -3.0, 0.5, r"[{\rm Fe/H}]"),
+        Label("vmic", "km s-1", 0.5, 3.0, r"v_{\rm mic}"),
+        Label("vsini", "km s-1", 0.0, 15.0, r"v \sin i"),
+        Label("vmac", "km s-1", 0.0, 8.0, r"v_{\rm mac}"),
+        Label("li_fe", "dex", -2.0, 5.5, r"[{\rm Li/Fe}]"),
+        Label("na_fe", "dex", -0.5, 0.5, r"[{\rm Na/Fe}]"),
+        Label("mg_fe", "dex", -0.3, 0.6, r"[{\rm Mg/Fe}]"),
+        Label("si_fe", "dex", -0.3, 0.6, r"[{\rm Si/Fe}]"),
+        Label("ca_fe", "dex", -0.3, 0.6, r"[{\rm Ca/Fe}]"),
+        Label("ti_fe", "dex", -0.3, 0.6, r"[{\rm Ti/Fe}]"),
+        Label("mn_fe", "dex", -0.7, 0.4, r"[{\rm Mn/Fe}]"),
+        Label("ni_fe", "dex", -0.4, 0.4, r"[{\rm Ni/Fe}]"),
+        Label("ba_fe", "dex", -0.8, 0.8, r"[{\rm Ba/Fe}]"),
+    ]
+)
+
+
+def synthesize(
+    output: str | os.PathLike[str],
+    *,
+    n: int,
+    instrument: Instrument | str = "4most-hrs",
+    engine: Engine | None = None,
+    label_space: LabelSpace = LABELS,
+    region: Region | None = None,
+    draws: int = 2,
+    components: int | None = None,
+    step: float = 0.03,
+    seed: int = 0,
+    processes: int = -1,
+    verbose: int = 1,
+) -> SyntheticGrid:
+    """Synthesise a grid and write it to `output`.
+
+    Labels are scrambled Sobol points of the prior box that lie inside `region`. Every synthesised star is seen with
+    several rotation and macroturbulence velocities. Work is kept in ``<output>.parts`` until the grid is whole, so that
+    a run that was killed goes on where it stopped when it is started again with the same arguments.
+
+    Parameters
+    ----------
+    output : path
+        HDF5 file to write.
+    n : int
+        Number of spectra: ``n / draws`` stars.
+    instrument : Instrument or str
+    engine : Engine, optional
+        By default the embedded `NLTEEngine` with all its departure coefficients.
+    label_space : LabelSpace
+        Labels and prior box. `vsini` and `vmac` are applied by degradation, the others go to the engine.
+    region : Region, optional
+        By default plausible stars.
+    draws : int
+        Broadening draws per star.
+    components : int, optional
+        Compress to this many principal components. By default the spectra are stored plain.
+    step : float, angstrom
+        Wavelength step of the synthesis.
+    seed : int
+    processes : int
+        Worker processes; -1 is one per core.
+    verbose : int
+        0 hides the progress bar.
+
+    Returns
+    -------
+    SyntheticGrid
+
+    Raises
+    ------
+    GridError
+        If `n` or `draws` is not positive, or ``<output>.parts`` belongs to a run with other arguments.
+    LabelError
+        If the engine does not know a label or does not reach the edges of its box.
+    """
+    if n < 1 or draws < 1:
+        raise GridError(f"n and draws must be at least 1. Received: n={n}, draws={draws}")
+    instrument = Instrument.load(instrument) if isinstance(instrument, str) else instrument
+    engine = engine or _default_engine()
+    region = region or Region()
+    _check_reach(engine, label_space)
+    n_stars = -(-n // draws)
+    labels = np.repeat(draw_labels(n_stars, label_space, region, seed), draws, axis=0)
+    broadening = [i for i, name in enumerate(label_space.names) if name in BROADENING]
+    labels[:, broadening] = _draw_broadening(len(labels), label_space, broadening, seed)
+    star = np.repeat(np.arange(n_stars), draws)
+    metadata = {**engine.metadata, "region": region.get_config(), "seed": seed, "draws": draws, "step": step}
+
+    output = Path(output)
+    parts = output.with_name(output.name + ".parts")
+    _claim(parts, {"n": n, "instrument": instrument.get_config(), "labels": label_space.get_config(), **metadata})
+    numbers = range(-(-n_stars // STARS_PER_PART))
+    todo = [k for k in numbers if not (parts / f"{k:06d}.npy").exists()]
+    jobs = (
+        delayed(_synthesize_part)(
+            parts / f"{k:06d}.npy", engine, instrument, label_space.names, _part(labels, star, k), step
+        )
+        for k in todo
+    )
+    bar = tqdm(
+        total=n_stars,
+        initial=STARS_PER_PART * (len(numbers) - len(todo)),
+        unit="star",
+        disable=None if verbose else True,
+    )
+    with bar:
+        for n_done in Parallel(n_jobs=processes, return_as="generator_unordered")(jobs):
+            bar.update(n_done)
+    flux = np.concatenate([np.load(parts / f"{k:06d}.npy", allow_pickle=False) for k in numbers])
+    grid = SyntheticGrid(instrument, label_space, labels[:n], flux=flux[:n], star=star[:n], metadata=metadata)
+    if components is not None:
+        grid = grid.principal_components(components)
+    grid.write(output)
+    shutil.rmtree(parts)
+    return grid
+
+
+def draw_labels(n: int, space: LabelSpace, region: Region, seed: int) -> NDArray[np.float64]:
+    """The first `n` points of a scrambled Sobol sequence in the box that lie inside the region, ``(n, n_labels)``."""
+    sobol = qmc.Sobol(len(space), rng=np.random.default_rng(seed))
+    found: list[NDArray[np.float64]] = []
+    power = max(10, (8 * n - 1).bit_length())
+    while sum(map(len, found)) < n:
+        unit = sobol.random_base2(power + max(0, len(found) - 1))  # doubling keeps the sequence balanced
+        points = space.lower + (space.upper - space.lower) * unit
+        found.append(points[region.contains(points, space)])
+        if sobol.num_generated > 1 << 26 and not sum(map(len, found)):
+            raise GridError(f"No point of the box lies inside the region {region}. Widen one of them.")
+    return np.concatenate(found)[:n]
+
+
+def _draw_broadening(n: int, space: LabelSpace, columns: list[int], seed: int) -> NDArray[np.float64]:
+    if not columns:
+        return np.empty((n, 0))
+    points = qmc.Sobol(len(columns), rng=np.random.default_rng([seed, 1])).random_base2(max(1, (n - 1).bit_length()))[
+        :n
+    ]
+    points = np.random.default_rng([seed, 2]).permutation(points)
+    return space.lower[columns] + (space.upper - space.lower)[columns] * points
+
+
+def _part(labels: NDArray[np.float64], star: NDArray[np.int64], k: int) -> list[NDArray[np.float64]]:
+    """The label rows of every star of part `k`."""
+    stars = range(k * STARS_PER_PART, min((k + 1) * STARS_PER_PART, int(star[-1]) + 1))
+    return [labels[star == s] for s in stars]
+
+
+def _synthesize_part(
+    path: Path,
+    engine: Engine,
+    instrument: Instrument,
+    names: tuple[str, ...],
+    stars: list[NDArray[np.float64]],
+    step: float,
+) -> int:
+    rows = np.concatenate([_observe_star(engine, instrument, names, labels, step) for labels in stars])
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with open(partial, "wb") as file:
+        np.save(file, rows.astype(np.float32))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return len(stars)
+
+
+def _observe_star(
+    engine: Engine, instrument: Instrument, names: tuple[str, ...], labels: NDArray[np.float64], step: float
+) -> NDArray[np.float64]:
+    """One star through the engine, then through all its broadening draws, ``(n_draws, n_pixels)``."""
+    physical = {name: float(labels[0, i]) for i, name in enumerate(names) if name not in BROADENING}
+    wavelength, flux = engine.spectrum(physical, windows=list(_engine_windows(instrument)), step=step)
+    if instrument.medium == "vacuum":
+        wavelength = air_to_vacuum(wavelength)
+    draws = {name: labels[:, names.index(name)] if name in names else np.zeros(len(labels)) for name in BROADENING}
+    return degrade(wavelength, flux, instrument, **draws)
+
+
+def _engine_windows(instrument: Instrument) -> Iterator[tuple[float, float]]:
+    for lower, upper in instrument.windows():
+        yield (lower - 3.0, upper) if instrument.medium == "vacuum" else (lower, upper)
+
+
+def _default_engine() -> Engine:
+    from kcinn.synthesis.nlte import NLTEEngine
+
+    return NLTEEngine()
+
+
+def _check_reach(engine: Engine, space: LabelSpace) -> None:
+    for label in space:
+        if label.name in BROADENING:
+            continue
+        if label.name not in engine.validity:
+            raise LabelError(
+                f"{engine.name} does not know the label {label.name!r}. Known: {', '.join(engine.validity)}"
+            )
+        lower, upper = engine.validity[label.name]
+        if label.lower < lower or label.upper > upper:
+            raise LabelError(
+                f"{engine.name} is valid for {label.name} from {lower:g} to {upper:g}. "
+                f"Received a prior box from {label.lower:g} to {label.upper:g}"
+            )
+
+
+def _claim(parts: Path, plan: dict[str, Any]) -> None:
+    """Make the folder of parts, or check that it belongs to the same plan."""
+    text = json.dumps(plan, sort_keys=True)
+    file = parts / "plan.json"
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        raise GridError(f"{parts} belongs to a run with other arguments. Finish that run, or delete the folder.")
+    parts.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")

@@ -1,0 +1,90 @@
+"""Write ``atmosphere.npz``: T(log tau5000) of ATLAS9 models on the optical-depth scale of the embedded engine.
+
+    python tools/build_atmosphere.py DIRECTORY [-o kcinn/synthesis/nlte/data/atmosphere.npz]
+
+DIRECTORY holds the grid of Castelli & Kurucz (2003, IAU Symp. 210, A20), vmic = 2 km/s, one file per metallicity
+named ``a[mp]NNk2.dat.gz``. tau5000 is integrated over column mass with the engine's own opacity and ionisation, so
+that table and synthesis share one scale. Missing models are filled from their neighbours in Teff, models that do not
+reach the ends of the depth scale are continued: isothermally outwards, with their last gradient inwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+
+from kcinn.synthesis.nlte.elements import abundances
+from kcinn.synthesis.nlte.equation_of_state import EquationOfState
+from kcinn.synthesis.nlte.opacity import continuum
+
+DATA = Path(__file__).parents[1] / "kcinn/synthesis/nlte/data"
+TEFF = np.arange(4000.0, 7001.0, 250.0)
+LOGG = np.arange(0.5, 5.01, 0.5)
+FE_H = np.array([-3.0, -2.5, -2.0, -1.5, -1.0, -0.5, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5])
+LOG_TAU = np.linspace(-5.0, 1.75, 46)
+
+
+def read(path: Path) -> dict[tuple[float, float], np.ndarray]:
+    """Models of one file: (Teff, logg) -> (n_depth, 4) with column mass, T, gas pressure, electron density."""
+    models: dict[tuple[float, float], np.ndarray] = {}
+    lines = iter(gzip.open(path, "rt").read().splitlines())
+    key = (0.0, 0.0)
+    for line in lines:
+        if found := re.match(r"\s*T?EFF\s+([\d.]+)\s+GRAVITY\s+([\d.]+)", line):
+            key = (float(found[1]), round(float(found[2]), 2))
+        elif found := re.match(r"\s*R?EAD DECK6\s+(\d+)", line):
+            # a few numbers touch: an exponent followed by a digit starts the next one
+            rows = [re.sub(r"(E[+-]\d\d)(?=[\d.-])", r"\1 ", next(lines)).split() for _ in range(int(found[1]))]
+            models[key] = np.array([[float(x) for x in row[:4]] for row in rows])
+    return models
+
+
+def on_optical_depth(model: np.ndarray, composition: np.ndarray) -> np.ndarray:
+    """Temperature at `LOG_TAU`."""
+    mass, temperature, pressure, electrons = model.T
+    plasma = EquationOfState(temperature, composition).solve(pressure, electrons)
+    kappa = np.add(*continuum(5000.0, plasma))[0] / plasma.density
+    tau = kappa[0] * mass[0] + np.concatenate([[0.0], np.cumsum(0.5 * (kappa[1:] + kappa[:-1]) * np.diff(mass))])
+    log_tau = np.log10(tau)
+    inside = np.interp(LOG_TAU, log_tau, temperature)
+    gradient = (temperature[-1] - temperature[-4]) / (log_tau[-1] - log_tau[-4])
+    return inside + gradient * np.maximum(LOG_TAU - log_tau[-1], 0.0)
+
+
+def fill(cube: np.ndarray) -> int:
+    """Fill missing models, in place, from the next two in Teff; return how many were missing."""
+    missing = np.argwhere(np.isnan(cube[..., 0]))
+    for i, j, k in missing:
+        there = np.flatnonzero(np.isfinite(cube[:, j, k, 0]))
+        below, above = there[there < i], there[there > i]
+        a, b = (below[-1], above[0]) if len(below) and len(above) else (there[:2] if len(above) else there[-2:])
+        weight = (TEFF[i] - TEFF[a]) / (TEFF[b] - TEFF[a])
+        cube[i, j, k] = np.exp((1.0 - weight) * np.log(cube[a, j, k]) + weight * np.log(cube[b, j, k]))
+    return len(missing)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=DATA / "atmosphere.npz")
+    options = parser.parse_args()
+    cube = np.full((len(TEFF), len(LOGG), len(FE_H), len(LOG_TAU)), np.nan)
+    for k, fe_h in enumerate(FE_H):
+        name = f"a{'m' if fe_h < 0 else 'p'}{round(abs(fe_h) * 10):02d}k2.dat.gz"
+        models, composition = read(options.directory / name), abundances(fe_h, {})
+        for i, teff in enumerate(TEFF):
+            for j, logg in enumerate(LOGG):
+                if (teff, logg) in models:
+                    cube[i, j, k] = on_optical_depth(models[teff, logg], composition)
+    print(f"{fill(cube)} of {cube[..., 0].size} models filled from neighbours")
+    np.savez_compressed(
+        options.output, teff=TEFF, logg=LOGG, fe_h=FE_H, log_tau=LOG_TAU, temperature=cube.astype(np.float32)
+    )
+
+
+if __name__ == "__main__":
+    main()
