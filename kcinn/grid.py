@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ class SyntheticGrid:
         assert rows is not None and pixels is not None
         if self.labels.shape != (len(rows), len(self.label_space)) or len(self.star) != len(rows):
             raise GridError(
-                f"Labels must have shape (n_rows, n_labels) = ({len(rows)}, {len(self.label_space)}) and there must be one "
-                f"star number per row. Received: labels {self.labels.shape}, star {self.star.shape}"
+                f"Labels must have shape (n_rows, n_labels) = ({len(rows)}, {len(self.label_space)}), and every row a "
+                f"star number. Received: labels {self.labels.shape}, star {self.star.shape}"
             )
         if pixels.shape[-1] != n_pixels:
             raise GridError(
@@ -142,21 +143,21 @@ class SyntheticGrid:
         missing = [arm.name for arm in instrument.arms if arm not in where]
         if missing or instrument.medium != self.instrument.medium:
             raise GridError(
-                f"The grid was made for {self.instrument.name} ({self.instrument.medium}) and does not hold {missing or 'it'} of "
-                f"{instrument.name} ({instrument.medium}). Synthesise one for that instrument."
+                f"The grid was made for {self.instrument.name} ({self.instrument.medium}) and does not hold "
+                f"{missing or 'all'} of {instrument.name} ({instrument.medium}). Synthesise one for that instrument."
             )
         pixels = np.concatenate([np.arange(where[arm].start, where[arm].stop) for arm in instrument.arms])
+        if self._flux is not None:
+            spectra: dict[str, Any] = {"flux": self._flux[:, pixels]}
+        else:
+            assert self.coefficients is not None and self.basis is not None and self.mean is not None
+            weight = np.sqrt(instrument.pixel_width).astype(np.float32)
+            spectra = {"mean": self.mean[pixels], "reconstruction_error": self.reconstruction_error}
+            # fewer pixels: the components have to be made orthogonal again
+            left, size, right = np.linalg.svd(self.basis[:, pixels] * weight, full_matrices=False)
+            spectra |= {"coefficients": self.coefficients @ (left * size), "basis": right / weight}
         return SyntheticGrid(
-            instrument,
-            self.label_space,
-            self.labels,
-            flux=None if self._flux is None else self._flux[:, pixels],
-            coefficients=self.coefficients,
-            basis=None if self.basis is None else self.basis[:, pixels],
-            mean=None if self.mean is None else self.mean[pixels],
-            reconstruction_error=self.reconstruction_error,
-            star=self.star,
-            metadata=self.metadata,
+            instrument, self.label_space, self.labels, **spectra, star=self.star, metadata=self.metadata
         )
 
     def split(self, *fractions: float, seed: int = 0) -> list[SyntheticGrid]:
@@ -171,9 +172,7 @@ class SyntheticGrid:
             raise GridError(f"Fractions must be positive and add up to at most 1. Received: {fractions}")
         stars = np.random.default_rng(seed).permutation(np.unique(self.star))
         edges = np.round(np.cumsum([0.0, *fractions]) * len(stars)).astype(int)
-        parts = [
-            self.subset(np.flatnonzero(np.isin(self.star, stars[a:b]))) for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        parts = [self.subset(np.flatnonzero(np.isin(self.star, stars[a:b]))) for a, b in pairwise(edges)]
         if min(len(part) for part in parts) == 0:
             raise GridError(f"A grid of {len(stars)} stars is too small to be split into fractions {fractions}")
         return parts

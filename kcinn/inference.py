@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from kcinn.broaden import match
 from kcinn.continuum import normalised
 from kcinn.errors import SpectraError
 from kcinn.instrument import Instrument
@@ -16,7 +17,6 @@ from kcinn.model import CINN, load
 from kcinn.posterior import Flag, Posterior
 from kcinn.spectra import Spectra
 
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 BATCH = 32
 FEW = 1.0 / 3.0
 POOR = 4.0  # reduced chi-square
@@ -102,20 +102,12 @@ def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: flo
     SpectraError
         If `resolving_power` is lower than the instrument's or no good pixel is left.
     """
-    wavelength = instrument.wavelength
     spectra = spectra.in_medium(instrument.medium)
-    if resolving_power is None:
-        if np.array_equal(spectra.wavelength, wavelength):
-            return spectra
-        return spectra.resampled(wavelength)
-    needed = instrument.resolving_power(wavelength)
-    if not resolving_power > 0.98 * needed.min():
-        raise SpectraError(
-            f"Spectra of resolving power {resolving_power:g} cannot be brought to {instrument.name}, which has "
-            f"{needed.min():.0f} to {needed.max():.0f}. Use a model trained for their instrument."
-        )
-    variance = np.maximum(needed**-2.0 - float(resolving_power) ** -2, 0.0)
-    return spectra.resampled(wavelength, sigma=wavelength * np.sqrt(variance) / FWHM_PER_SIGMA)
+    if resolving_power is not None:
+        return match(spectra, instrument, resolving_power=resolving_power)
+    if np.array_equal(spectra.wavelength, instrument.wavelength):
+        return spectra
+    return spectra.resampled(instrument.wavelength)
 
 
 def _check_normalised(spectra: Spectra) -> None:
@@ -123,8 +115,9 @@ def _check_normalised(spectra: Spectra) -> None:
     wrong = np.isfinite(typical) & ~((typical > 0.2) & (typical < 1.5))
     if wrong.any():
         raise SpectraError(
-            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux outside 0.2 "
-            f"to 1.5, the first is {spectra.ids[wrong][0]} with {typical[wrong][0]:.3g}. Normalise them, or pass normalise=True."
+            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux "
+            f"outside 0.2 to 1.5, the first is {spectra.ids[wrong][0]} with {typical[wrong][0]:.3g}. Normalise them, "
+            "or pass normalise=True (on the command line --normalise)."
         )
 
 

@@ -138,7 +138,7 @@ class CINN(keras.Model):
         return self.flow.log_density(u, encoding.context) + log_det
 
     def draw(self, noise: Any, flux: Any, error: Any, mask: Any) -> dict[str, Any]:
-        """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box; also chi-square, velocity, extrapolation."""
+        """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, and say how the encoder fared."""
         encoding = self.encode(flux, error, mask)
         z = TAIL * ops.sinh(self.flow.transform(noise, encoding.context) / TAIL)
         n_targets = len(self.label_space)
@@ -236,9 +236,7 @@ class CINN(keras.Model):
         spectra = {key: np.atleast_2d(np.asarray(value, dtype=np.float32)) for key, value in arrays.items()}
         for key, value in spectra.items():
             if value.shape != spectra["flux"].shape or value.shape[1] != self.instrument.n_pixels:
-                raise ModelError(
-                    f"{key} must have shape (n, {self.instrument.n_pixels}), one row per spectrum. Received: {value.shape}"
-                )
+                raise ModelError(f"{key} must have shape (n, {self.instrument.n_pixels}). Received: {value.shape}")
         bad = (
             (spectra["mask"] > 0)
             | ~np.isfinite(spectra["flux"])

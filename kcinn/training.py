@@ -107,10 +107,10 @@ def fit(
 ) -> CINN:
     """Train a cINN on a grid.
 
-    Emulator and flow learn from different stars. Every training spectrum has labels of its own: those of a star that the
-    emulator has not seen, moved a little inside the grid's region; its spectrum is the emulator's for these labels plus
-    that star's own residual, so that the emulator's true error is part of what the flow learns; velocity, continuum,
-    noise and missing pixels are drawn anew.
+    Emulator and flow learn from different stars. Every training spectrum has labels of its own: those of a star that
+    the emulator has not seen, moved a little inside the grid's region. Its spectrum is the emulator's for these labels
+    plus that star's own residual, so that the emulator's true error is part of what the flow learns; velocity,
+    continuum, noise and missing pixels are drawn anew.
 
     Parameters
     ----------

@@ -31,7 +31,8 @@ LOG_TAU = np.linspace(-5.0, 1.75, 46)
 def read(path: Path) -> dict[tuple[float, float], np.ndarray]:
     """Models of one file: (Teff, logg) -> (n_depth, 4) with column mass, T, gas pressure, electron density."""
     models: dict[tuple[float, float], np.ndarray] = {}
-    lines = iter(gzip.open(path, "rt").read().splitlines())
+    with gzip.open(path, "rt") as file:
+        lines = iter(file.read().splitlines())
     key = (0.0, 0.0)
     for line in lines:
         if found := re.match(r"\s*T?EFF\s+([\d.]+)\s+GRAVITY\s+([\d.]+)", line):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import lightweaver
@@ -121,16 +122,10 @@ class Haze:
             middle = np.add(*continuum(np.array([lower + 50.0]), atmosphere.plasma))[0]
             lines = atomic_lines(table, atmosphere, VMIC, window, middle, {}, faintest=FAINTEST, wing=0.02)
             own = (lines.wavelength >= window[0]) & (lines.wavelength < window[1])
-            picked = {
-                key: getattr(lines, key)[own] for key in ("wavelength", "peak", "damping", "doppler", "departure")
-            }
+            kept = ("wavelength", "peak", "damping", "doppler", "departure")
             reach = np.minimum(lines.reach[own], 20.0)
-            add_lines(
-                self.wavelength,
-                type(lines)(reach=reach, absorbed=lines.absorbed, excess=lines.excess, **picked),
-                chi,
-                unused,
-            )
+            lines = replace(lines, reach=reach, **{key: getattr(lines, key)[own] for key in kept})
+            add_lines(self.wavelength, lines, chi, unused)
 
     def opacity(self, symbol: str, wavelength: np.ndarray) -> np.ndarray:
         """Haze without the lines of `symbol` itself at `wavelength` (n,), shape (n, n_depth), cm-1."""

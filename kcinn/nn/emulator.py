@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -46,7 +47,7 @@ class Emulator(keras.Model):
         sizes = [n_labels] + [width] * depth + [n_components]
         self.kernels = [
             self.add_weight(shape=shape, name=f"kernel_{i}", initializer="lecun_normal")
-            for i, shape in enumerate(zip(sizes, sizes[1:], strict=False))
+            for i, shape in enumerate(pairwise(sizes))
         ]
         self.biases = [
             self.add_weight(shape=(n,), name=f"bias_{i}", initializer="zeros") for i, n in enumerate(sizes[1:])
@@ -54,7 +55,14 @@ class Emulator(keras.Model):
         self.built = True
 
     def set_basis(self, mean: ArrayLike, basis: ArrayLike, scale: ArrayLike) -> None:
-        """Take over the principal components of a grid: ``(n_pixels,)``, ``(n_components, n_pixels)``, ``(n_components,)``."""
+        """Take over the principal components of a grid.
+
+        Parameters
+        ----------
+        mean, basis, scale : array_like
+            Shapes ``(n_pixels,)``, ``(n_components, n_pixels)``, ``(n_components,)``; scale is the standard deviation
+            of the coefficients.
+        """
         for weight, value in ((self.mean, mean), (self.basis, basis), (self.scale, scale)):
             weight.assign(np.asarray(value, dtype=np.float32))
 
@@ -87,7 +95,7 @@ class Emulator(keras.Model):
         return self.mean + ops.matmul(coefficients, self.basis)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Squared error of the coefficients; dividing by their scale lifts the weak ones, which carry the abundances."""
+        """Squared error of the coefficients, over their scale: the weak ones carry the abundances."""
         return ops.mean(ops.sum(ops.square(y_pred - y) / self.scale, axis=-1))
 
     def get_config(self):

@@ -297,7 +297,7 @@ def _solve(matrix, vector):
 
 @keras.saving.register_keras_serializable(package="kcinn")
 class DenseEncoder(_Encoder):
-    """The published kind of encoder: a dense network on the principal components of the spectrum, trained with the flow.
+    """The published kind of encoder: a dense network on the spectrum's principal components, trained with the flow.
 
     Missing pixels are filled with the mean spectrum. Components are scaled by what noise leaves of them,
     ``sqrt(variance over the labels + noise variance)``, and come with log S/N and the share of good pixels per arm.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,6 @@ class Engine(ABC):
                 )
             if not any(start <= lower and upper <= end for start, end in self.coverage):
                 raise KcinnError(f"{self.name} covers {covered} angstrom (air). Received window: {lower:g}-{upper:g}")
-        if not checked or any(a[1] >= b[0] for a, b in zip(checked, checked[1:], strict=False)):
+        if not checked or any(a[1] >= b[0] for a, b in pairwise(checked)):
             raise KcinnError(f"Give at least one window, ascending and without overlap. Received: {checked}")
         return checked

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.labels import Label, LabelSpace
 from kcinn.region import Region
-from kcinn.synthesis.engine import Engine
-from kcinn.wavelength import air_to_vacuum
+from kcinn.synthesis.engine import Engine, Window
+from kcinn.wavelength import air_to_vacuum, vacuum_to_air
 
 STARS_PER_PART = 16
+EDGE = 1.0  # angstrom beyond the end of the line list that its broadened absence reaches
 BROADENING = ("vsini", "vmac")
 LABELS = LabelSpace(
     [
@@ -115,7 +115,11 @@ def synthesize(
     broadening = [i for i, name in enumerate(label_space.names) if name in BROADENING]
     labels[:, broadening] = _draw_broadening(len(labels), label_space, broadening, seed)
     star = np.repeat(np.arange(n_stars), draws)
-    metadata = {**engine.metadata, "region": region.get_config(), "seed": seed, "draws": draws, "step": step}
+    unlisted = [[a - EDGE, b + EDGE, "no lines listed"] for a, b in _windows(engine, instrument)[1]]
+    if instrument.medium == "vacuum":
+        unlisted = [[*air_to_vacuum([a, b]).tolist(), reason] for a, b, reason in unlisted]
+    metadata = {**engine.metadata, "unreliable_windows": [*engine.metadata["unreliable_windows"], *unlisted]}
+    metadata |= {"region": region.get_config(), "seed": seed, "draws": draws, "step": step}
 
     output = Path(output)
     parts = output.with_name(output.name + ".parts")
@@ -199,16 +203,42 @@ def _observe_star(
 ) -> NDArray[np.float64]:
     """One star through the engine, then through all its broadening draws, ``(n_draws, n_pixels)``."""
     physical = {name: float(labels[0, i]) for i, name in enumerate(names) if name not in BROADENING}
-    wavelength, flux = engine.spectrum(physical, windows=list(_engine_windows(instrument)), step=step)
+    covered, uncovered = _windows(engine, instrument)
+    wavelength, flux = engine.spectrum(physical, windows=covered, step=step)
+    for lower, upper in uncovered:  # continuum, so that the broadening has something to work on up to the arm's end
+        padding = np.arange(lower, upper, step)[1:]
+        wavelength, flux = np.append(wavelength, padding), np.append(flux, np.ones_like(padding))
+    order = np.argsort(wavelength)
+    wavelength, flux = wavelength[order], flux[order]
     if instrument.medium == "vacuum":
         wavelength = air_to_vacuum(wavelength)
-    draws = {name: labels[:, names.index(name)] if name in names else np.zeros(len(labels)) for name in BROADENING}
-    return degrade(wavelength, flux, instrument, **draws)
+    vsini, vmac = (labels[:, names.index(name)] if name in names else np.zeros(len(labels)) for name in BROADENING)
+    return degrade(wavelength, flux, instrument, vsini=vsini, vmac=vmac)
 
 
-def _engine_windows(instrument: Instrument) -> Iterator[tuple[float, float]]:
+def _windows(engine: Engine, instrument: Instrument) -> tuple[list[Window], list[Window]]:
+    """The instrument's windows in air: what the engine covers of them, and what it does not.
+
+    Raises
+    ------
+    GridError
+        If the engine covers no part of an arm.
+    """
+    covered, uncovered = [], []
     for lower, upper in instrument.windows():
-        yield (lower - 3.0, upper) if instrument.medium == "vacuum" else (lower, upper)
+        if instrument.medium == "vacuum":
+            lower, upper = (float(edge) for edge in vacuum_to_air([lower, upper]))
+        inside = [(max(lower, a), min(upper, b)) for a, b in engine.coverage if a < upper and b > lower]
+        if not inside:
+            whole = ", ".join(f"{a:g}-{b:g}" for a, b in engine.coverage)
+            raise GridError(
+                f"{engine.name} covers {whole} angstrom; {instrument.name} has an arm at {lower:.0f}-{upper:.0f}. Use "
+                "an instrument description without that arm, or another engine."
+            )
+        covered += inside
+        edges = [lower, *(edge for piece in inside for edge in piece), upper]
+        uncovered += [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1e-6]
+    return covered, uncovered
 
 
 def _default_engine() -> Engine:

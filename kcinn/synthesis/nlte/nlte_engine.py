@@ -24,6 +24,16 @@ VERSION = "1"
 CONTINUUM_SPACING = 45.0  # angstrom between the wavelengths at which the continuum is computed
 FAINTEST_LINE = 1e-3  # of the continuous opacity
 WING = 2e-3  # of the continuous opacity, where a line is cut off
+# Where the engine cannot be right for any star, and why (air angstrom).
+UNRELIABLE_WINDOWS = (
+    (3932.7, 3934.7, "Ca II K core: formed out of LTE, in the chromosphere"),
+    (3967.5, 3971.0, "Ca II H and H epsilon cores: formed out of LTE, in the chromosphere"),
+    (4100.7, 4102.8, "H delta core: formed out of LTE"),
+    (4197.0, 4216.2, "CN violet (0,1) band: not in the line list"),
+    (4339.4, 4341.5, "H gamma core: formed out of LTE"),
+    (5157.0, 5165.4, "C2 Swan (0,0) band head: not in the line list"),
+    (6561.3, 6564.3, "H alpha core: formed out of LTE, in the chromosphere"),
+)
 
 
 class NLTEEngine(Engine):
@@ -60,6 +70,7 @@ class NLTEEngine(Engine):
     name = "kcinn-nlte"
     version = VERSION
     coverage = WINDOWS
+    unreliable_windows = UNRELIABLE_WINDOWS
 
     def __init__(self, nlte: Iterable[str] = ()) -> None:
         self.nlte = tuple(nlte)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from kcinn.synthesis.nlte.constants import (
     ANGSTROM,
@@ -46,14 +46,14 @@ _GAUNT_FREE_FREE = 1.2
 _FREE_FREE = 3.6923e8  # cm5 K1/2 s-3, Kramers' constant
 
 
-def planck(wavelength: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray[np.float64]:
+def planck(wavelength: ArrayLike, temperature: NDArray[np.float64]) -> NDArray[np.float64]:
     """Planck function per unit frequency, erg s-1 cm-2 Hz-1 sr-1, shape (n_wavelength, n_depth)."""
     frequency = SPEED_OF_LIGHT / (np.asarray(wavelength)[:, None] * ANGSTROM)
     x = PLANCK * frequency / (BOLTZMANN * temperature)
     return 2.0 * PLANCK * frequency**3 / SPEED_OF_LIGHT**2 / np.expm1(x)
 
 
-def continuum(wavelength: NDArray[np.float64], plasma: Plasma) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def continuum(wavelength: ArrayLike, plasma: Plasma) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """True absorption and scattering at `wavelength` (n_wavelength,), angstrom, 1823 to 16000.
 
     Returns

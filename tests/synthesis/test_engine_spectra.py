@@ -1,0 +1,96 @@
+"""Spectra of the engine against observation, an independent code and published departures from LTE."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+
+from kcinn.synthesis.nlte import NLTEEngine, nlte_engine
+from kcinn.synthesis.nlte.departures import Departures, departures
+
+SUN = {"teff": 5772.0, "logg": 4.44, "fe_h": 0.0, "vmic": 1.0}
+DATA = Path(__file__).parents[1] / "data"
+
+# Solar flux equivalent widths in milliangstrom, Moore, Minnaert & Houtgast (1966), NBS Monograph 61
+SOLAR_LINES = [
+    ("Fe", 5250.209, 62.0),
+    ("Fe", 5225.526, 71.0),
+    ("Fe", 5379.573, 61.0),
+    ("Fe", 5661.345, 23.0),
+    ("Fe", 6151.617, 50.0),
+    ("Fe", 6173.334, 68.0),
+    ("Fe", 6240.646, 48.0),
+    ("Fe", 6750.151, 74.0),
+    ("Fe", 5414.070, 27.0),
+    ("Fe", 6456.380, 63.0),
+    ("Ca", 6166.439, 70.0),
+    ("Ca", 6455.598, 56.0),
+    ("Ca", 5260.387, 33.0),
+    ("Ni", 6767.772, 79.0),
+    ("Si", 6155.134, 86.0),
+]
+
+
+def test_solar_equivalent_widths(equivalent_width):
+    ratios = np.array([equivalent_width(SUN, symbol, w) / observed for symbol, w, observed in SOLAR_LINES])
+    assert np.median(ratios) == pytest.approx(0.98, abs=0.05)
+    assert np.std(ratios) < 0.1
+
+
+def reference():
+    with np.load(DATA / "turbospectrum.npz", allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+@pytest.mark.parametrize("star", range(5))
+def test_lte_spectra_agree_with_turbospectrum(star):
+    """Same line list and ATLAS9 models, another code: rms as measured over 100 stars, twice the 90 % quantile."""
+    table = reference()
+    labels = {str(name): float(x) for name, x in zip(table["label_names"], table["labels"][star], strict=True)}
+    engine, differences = NLTEEngine(), []
+    for lower, upper in table["windows"]:
+        wide, flux = engine.spectrum(labels, windows=[(lower - 2.0, upper + 2.0)], step=0.03)
+        sigma = (lower + upper) / 2.0 / float(table["resolving_power"]) / np.sqrt(8.0 * np.log(2.0)) / 0.03
+        inside = (table["wavelength"] >= lower) & (table["wavelength"] < upper)
+        ours = np.interp(table["wavelength"][inside], wide, gaussian_filter1d(flux, sigma))
+        differences.append(ours - table["flux"][star, inside])
+    assert np.sqrt(np.mean(np.concatenate(differences) ** 2)) < 0.012
+
+
+def test_departure_coefficients_of_one_are_lte(monkeypatch):
+    window = {"windows": [(6100.0, 6170.0)], "step": 0.05}
+    lte = NLTEEngine().spectrum(SUN, **window)[1]
+
+    def unity(symbol, log_tau, **labels):
+        table = departures(symbol, log_tau, **labels)
+        return Departures(table.ion, table.energy, np.ones_like(table.b))
+
+    monkeypatch.setattr(nlte_engine, "departures", unity)
+    np.testing.assert_allclose(NLTEEngine(nlte=("Ca",)).spectrum(SUN, **window)[1], lte, atol=1e-12)
+
+
+def test_departures_only_touch_their_element():
+    window = {"windows": [(6225.0, 6235.0)], "step": 0.05}  # iron and nickel only
+    lte = NLTEEngine().spectrum(SUN, **window)[1]
+    np.testing.assert_allclose(NLTEEngine(nlte=("Li", "Mg")).spectrum(SUN, **window)[1], lte, atol=2e-4)
+
+
+def test_levels_are_found_by_energy():
+    b = np.array([[0.9], [0.8], [1.2], [1.0]])
+    table = Departures(np.array([1, 1, 1, 2]), np.array([0.0, 2.0, 4.0, 0.0]), b)
+    assert table.at(1, 2.01)[0] == 0.8  # the level itself
+    assert table.at(1, 3.0)[0] == pytest.approx(1.0)  # half way between two
+    assert table.at(1, 5.0)[0] == pytest.approx(1.1)  # towards the ion
+    assert table.has(1) and not table.has(2)
+
+
+def nlte_correction(equivalent_width, labels, symbol, wavelength, **options):
+    """A(NLTE) - A(LTE) in dex that gives the same equivalent width."""
+    name = f"{symbol.lower()}_fe"
+    observed = equivalent_width(labels, symbol, wavelength, nlte=(symbol,), **options)
+    offsets = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])
+    widths = [
+        equivalent_width({**labels, name: labels.get(name, 0.0) + x}, symbol, wavelength, **options) for x in offsets
+    ]
+    return -np.interp(observed, widths, offsets)
