@@ -69,7 +69,9 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["predict", "--help"], ["demo", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["fit", "--help"], ["predict", "--help"], ["demo", "--help"], ["--version"]]
+)
 def test_command_line_help_does_not_import_keras(arguments):
     code = (
         "import sys\nfrom kcinn.cli import main\n"

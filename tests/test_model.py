@@ -73,7 +73,9 @@ def test_log_prob_integrates_to_one(toy_model):
     flux, error, mask = toy.observed(np.array([[5500.0, -0.5, 0.1]]), 60.0)
     samples = toy_model.sample(flux, error, mask, n_samples=4000, seed=3)["labels"][0]
     rows = np.repeat(flux, len(samples), axis=0)
-    log_prob = toy_model.log_prob(samples, rows, np.repeat(error, len(rows), axis=0), np.repeat(mask, len(rows), axis=0))
+    log_prob = toy_model.log_prob(
+        samples, rows, np.repeat(error, len(rows), axis=0), np.repeat(mask, len(rows), axis=0)
+    )
     inside = np.all(np.abs(samples - np.median(samples, axis=0)) < samples.std(axis=0), axis=1)
     volume = np.prod(2.0 * samples.std(axis=0))
     assert np.mean(inside / np.exp(log_prob)) == pytest.approx(volume, rel=0.15)

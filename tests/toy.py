@@ -24,7 +24,14 @@ SPACE = LabelSpace(
     ]
 )
 CONFIG = Config(
-    components=24, emulator_width=48, emulator_depth=2, emulator_steps=3000, emulator_batch=128, draws=6144, depth=3, width=32
+    components=24,
+    emulator_width=48,
+    emulator_depth=2,
+    emulator_steps=3000,
+    emulator_batch=128,
+    draws=6144,
+    depth=3,
+    width=32,
 )
 OBSERVATION = Observation(snr=(30.0, 300.0))
 

@@ -214,7 +214,7 @@ def main() -> None:
     cubes: dict[str, np.ndarray] = {}
     for i, j, k in tqdm(nodes, unit="model"):
         teff, logg, fe_h = TEFF[i], LOGG[j], FE_H[k]
-        if logg < 2.0 and teff > 6000.0:
+        if logg < 0.0022 * (teff - 5500.0):
             continue  # no such stars: filled below
         for symbol in options.species:
             path = options.work / f"{symbol}_{teff:.0f}_{logg:.1f}_{fe_h:+.1f}.npy"

@@ -34,7 +34,8 @@ def main() -> None:
         log_wave = np.log(data[f"wave_{arm}"])
         even = np.arange(log_wave[0], log_wave[-1], LOG_STEP)
         smooth = [
-            gaussian_filter1d(np.interp(even, log_wave, data[f"flux_{arm}"][star].astype(float)), sigma) for star in STARS
+            gaussian_filter1d(np.interp(even, log_wave, data[f"flux_{arm}"][star].astype(float)), sigma)
+            for star in STARS
         ]
         for lower, upper in windows:
             wavelength.append(np.arange(lower, upper, 0.05))

@@ -28,7 +28,7 @@ from kcinn.synthesis.nlte.tables import load
 from kcinn.synthesis.nlte.voigt import FAR, far_wing, voigt
 
 WINDOWS = ((3920.0, 4358.0), (5157.0, 5733.0), (6097.0, 6793.0))  # where the list has lines, air angstrom
-MARGIN = 3.0  # angstrom beyond a window from which lines still reach into it
+MARGIN = 30.0  # angstrom beyond a window from which the wings of strong lines are followed into it
 HELIUM_BROADENING = 0.42  # width per helium atom in units of that per hydrogen atom (polarisabilities, reduced masses)
 _SPEED = SPEED_OF_LIGHT / ANGSTROM  # angstrom/s
 
@@ -137,7 +137,7 @@ def atomic_lines(
     )
     damping = gamma / (4.0 * math.pi * doppler)
     departure, absorbed, excess = _departure_factors(line, boltzmann, departures)
-    reach = _reach(wavelength, peak, damping, doppler, opacity, atmosphere.log_tau, wing)
+    reach = line_reach(wavelength, peak, damping, doppler, opacity, atmosphere.log_tau, wing)
     return LineOpacity(wavelength, peak, damping, doppler, reach, departure, absorbed, excess)
 
 
@@ -160,7 +160,7 @@ def _departure_factors(line, boltzmann, departures):
     return departure, absorbed, np.array(upper) - absorbed
 
 
-def _reach(wavelength, peak, damping, doppler, opacity, log_tau, wing):
+def line_reach(wavelength, peak, damping, doppler, opacity, log_tau, wing):
     """Distance in angstrom at which the line falls below `wing` times the continuous opacity at every depth."""
     seen = (log_tau > -4.0) & (log_tau < 0.6)
     ratio = peak[:, seen] / opacity[seen]
@@ -192,7 +192,7 @@ def _accumulate(grid, centre, peak, damping, inverse, reach, departure, absorbed
         last = np.searchsorted(grid, centre[k] + reach[k])
         narrow = inverse[k].min()
         for j in range(first, last):
-            shift = abs(2.99792458e18 / grid[j] - 2.99792458e18 / centre[k])
+            shift = abs(_SPEED / grid[j] - _SPEED / centre[k])
             if shift * narrow > FAR:
                 for d in range(n_depth):
                     v = shift * inverse[k, d]

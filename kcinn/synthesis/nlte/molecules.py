@@ -11,7 +11,7 @@ from kcinn.synthesis.nlte.atmosphere import Atmosphere
 from kcinn.synthesis.nlte.constants import ATOMIC_MASS, BOLTZMANN, ELECTRON_VOLT, LINE_STRENGTH, PLANCK
 from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, ion_fractions, masses
 from kcinn.synthesis.nlte.equation_of_state import carbon_and_oxygen_in_co
-from kcinn.synthesis.nlte.lines import MARGIN, LineOpacity, _reach, doppler_width, stimulated
+from kcinn.synthesis.nlte.lines import MARGIN, LineOpacity, doppler_width, line_reach, stimulated
 from kcinn.synthesis.nlte.tables import load
 
 CH_DISSOCIATION = 3.465  # eV, Huber & Herzberg (1979)
@@ -51,6 +51,6 @@ def ch_lines(
     keep = np.max(peak[:, seen] / opacity[seen], axis=1) > faintest
     wavelength, peak, doppler = wavelength[keep], peak[keep], doppler[keep]
     damping = (_RADIATIVE + _VAN_DER_WAALS * plasma.h_neutral) / (4.0 * math.pi * doppler)
-    reach = _reach(wavelength, peak, damping, doppler, opacity, atmosphere.log_tau, wing)
+    reach = line_reach(wavelength, peak, damping, doppler, opacity, atmosphere.log_tau, wing)
     none = np.empty((0, len(atmosphere.log_tau)))
     return LineOpacity(wavelength, peak, damping, doppler, reach, np.full(len(wavelength), -1), none, none)

@@ -1,0 +1,140 @@
+"""Labels, region, grid and observation settings: the bookkeeping that everything else stands on."""
+
+import h5py
+import numpy as np
+import pytest
+import toy
+from scipy.stats import kstest
+
+from kcinn.errors import GridError, KcinnError, LabelError
+from kcinn.grid import SyntheticGrid
+from kcinn.instrument import Instrument
+from kcinn.labels import Label, LabelSpace
+from kcinn.nn.observe import Observation
+from kcinn.region import Region
+from kcinn.synthesis.synthesize import LABELS, draw_labels
+
+
+def test_a_uniform_prior_is_a_standard_normal_in_the_unbounded_space():
+    values = toy.SPACE.lower + (toy.SPACE.upper - toy.SPACE.lower) * np.random.default_rng(0).random((4000, 3))
+    phi = toy.SPACE.to_unbounded(values)
+    assert all(kstest(column, "norm").pvalue > 1e-3 for column in phi.T)
+    np.testing.assert_allclose(toy.SPACE.from_unbounded(phi), values, rtol=1e-9)
+
+
+def test_the_unbounded_space_never_leads_out_of_the_box():
+    values = toy.SPACE.from_unbounded([[-1e9] * 3, [1e9] * 3, [0.0] * 3])
+    assert np.all(toy.SPACE.contains(values))
+    assert np.all(np.isfinite(toy.SPACE.to_unbounded([toy.SPACE.lower, toy.SPACE.upper])))
+
+
+def test_label_errors_name_the_valid_labels():
+    with pytest.raises(LabelError, match=r"'tef'.*teff, fe_h"):
+        toy.SPACE.index("tef")
+    with pytest.raises(LabelError, match="lower < upper"):
+        Label("teff", "K", 7000.0, 4000.0)
+    with pytest.raises(LabelError, match="distinct"):
+        LabelSpace([toy.SPACE.labels[0]] * 2)
+
+
+@pytest.mark.parametrize(
+    "star, plausible",
+    [
+        ({"teff": 5772, "logg": 4.44, "vmic": 1.0}, True),  # the Sun
+        ({"teff": 4286, "logg": 1.60, "vmic": 1.7}, True),  # Arcturus
+        ({"teff": 6554, "logg": 4.00, "vmic": 1.7}, True),  # Procyon
+        ({"teff": 4587, "logg": 1.61, "vmic": 1.9}, True),  # HD 122563
+        ({"teff": 6500, "logg": 1.00, "vmic": 1.9}, False),
+        ({"teff": 5772, "logg": 4.44, "vmic": 2.5}, False),
+    ],
+)
+def test_region(star, plausible):
+    typical = {"fe_h": -0.5, "vsini": 2.0, "vmac": 3.0, "li_fe": 0.0}
+    row = [{**typical, **star}.get(name, 0.0) for name in LABELS.names]
+    assert Region().contains([row], LABELS)[0] == plausible
+
+
+def test_drawn_labels_fill_the_region_and_depend_on_the_seed():
+    labels = draw_labels(500, LABELS, Region(), seed=1)
+    assert labels.shape == (500, len(LABELS))
+    assert np.all(LABELS.contains(labels)) and np.all(Region().contains(labels, LABELS))
+    np.testing.assert_array_equal(labels, draw_labels(500, LABELS, Region(), seed=1))
+    np.testing.assert_array_equal(labels[:100], draw_labels(100, LABELS, Region(), seed=1))
+    assert not np.array_equal(labels, draw_labels(500, LABELS, Region(), seed=2))
+    assert kstest(labels[:, LABELS.index("mg_fe")], "uniform", (-0.3, 0.9)).pvalue > 1e-3
+
+
+def test_principal_components_state_their_error():
+    plain = toy.grid(400)
+    packed = plain.principal_components(20)
+    rms = np.sqrt(np.mean((packed.flux() - plain.flux()) ** 2))
+    assert packed.reconstruction_error == pytest.approx(rms, rel=0.02)
+    assert rms < 0.02
+    weight = toy.INSTRUMENT.pixel_width
+    np.testing.assert_allclose(packed.basis * weight @ packed.basis.T, np.eye(20), atol=1e-3)
+
+
+@pytest.mark.parametrize("components", [None, 20])
+def test_grid_file_round_trip(tmp_path, components):
+    grid = toy.grid(300) if components is None else toy.grid(300).principal_components(components)
+    grid.write(tmp_path / "grid.h5")
+    again = SyntheticGrid.open(tmp_path / "grid.h5")
+    np.testing.assert_allclose(again.flux(), grid.flux(), atol=2e-4)
+    np.testing.assert_array_equal(again.labels, grid.labels)
+    assert again.instrument == grid.instrument and again.label_space == grid.label_space
+    assert again.metadata == grid.metadata and again.compressed == grid.compressed
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.h5"]
+
+
+def test_split_keeps_stars_together():
+    grid = toy.grid(100)
+    grid.star = np.repeat(np.arange(50), 2)
+    parts = grid.split(0.5, 0.3, 0.2)
+    assert sum(map(len, parts)) == 100
+    for i, part in enumerate(parts):
+        for other in parts[i + 1 :]:
+            assert not set(part.star) & set(other.star)
+
+
+@pytest.mark.parametrize("components", [None, 20])
+def test_grid_on_one_of_its_arms(components):
+    grid = toy.grid(300) if components is None else toy.grid(300).principal_components(components)
+    red = Instrument("red", toy.INSTRUMENT.arms[1:], medium="air")
+    part = grid.on(red)
+    np.testing.assert_allclose(part.flux(), grid.flux()[:, 256:], atol=1e-4)
+    if part.basis is not None:
+        norm = part.basis * red.pixel_width @ part.basis.T
+        np.testing.assert_allclose(norm, np.diag(np.diag(norm)), atol=1e-3)
+    with pytest.raises(GridError, match="does not hold"):
+        grid.on(Instrument.load("giraffe-hr15n"))
+
+
+def test_files_that_are_no_grid(tmp_path):
+    (tmp_path / "text.h5").write_text("hello")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.attrs["format"] = "kcinn-grid/99"
+    toy.grid(50).write(tmp_path / "whole.h5")
+    whole = (tmp_path / "whole.h5").read_bytes()
+    (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
+    for name, reason in (("text", "readable"), ("other", "kcinn-grid/99"), ("half", "readable"), ("absent", "no such")):
+        with pytest.raises(GridError, match=reason):
+            SyntheticGrid.open(tmp_path / f"{name}.h5")
+
+
+def test_grids_that_do_not_fit_are_refused():
+    flux = toy.flux([[5000.0, 0.0, 0.0]])
+    with pytest.raises(GridError, match="n_rows"):
+        SyntheticGrid(toy.INSTRUMENT, toy.SPACE, [[5000.0, 0.0]], flux=flux)
+    with pytest.raises(GridError, match="512 pixels"):
+        SyntheticGrid(toy.INSTRUMENT, toy.SPACE, [[5000.0, 0.0, 0.0]], flux=flux[:, :-1])
+    flux[0, 3] = np.nan
+    with pytest.raises(GridError, match="finite; 1 values"):
+        SyntheticGrid(toy.INSTRUMENT, toy.SPACE, [[5000.0, 0.0, 0.0]], flux=flux)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"snr": (0.0, 10.0)}, {"snr": (20.0, 10.0)}, {"missing_arms": 1.5}, {"velocity": 9.0}]
+)
+def test_observation_settings_are_checked(wrong):
+    with pytest.raises((ValueError, KcinnError), match=next(iter(wrong))):
+        Observation(**wrong)
