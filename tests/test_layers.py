@@ -18,6 +18,7 @@ LAYERS = [
     {"survey", "plot"},
     {"demo"},
     {"cli"},
+    {"__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 NEEDS_KERAS = {"nn", "model", "training", "inference", "export", "survey", "demo"}

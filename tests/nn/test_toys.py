@@ -20,26 +20,22 @@ def train(simulate, *, steps, **options):
     return flow
 
 
-@pytest.fixture(scope="module")
-def moons_flow():
-    return train(toys.two_moons, steps=600, transform="spline")
-
-
 def test_linear_gaussian_is_learned_to_a_hundredth_of_a_nat():
-    flow = train(toys.linear_gaussian, steps=500, transform="affine")
+    flow = train(toys.linear_gaussian, steps=250, transform="affine")
     theta, context = toys.linear_gaussian(4000, seed=2)
     gap = toys.linear_gaussian_log_posterior(theta, context) - flow.log_prob(theta, context)
     assert abs(gap.mean()) < 0.01
 
 
-def test_two_moons_are_resolved(moons_flow):
-    theta, context = toys.two_moons(1000, seed=2)
-    exact = toys.two_moons_log_posterior(theta, context)
-    gap = exact - moons_flow.log_prob(theta, context)
+def test_two_moons_are_resolved():
+    flow = train(toys.two_moons, steps=400, transform="spline")
+    theta, context = toys.two_moons(300, seed=2)
+    exact = toys.two_moons_log_posterior(theta, context, n_grid=200)
+    gap = exact - flow.log_prob(theta, context)
     assert gap.mean() < 0.35  # one moon missed costs log 2 = 0.69, a gap filled in between more
 
     observed = np.zeros((1, 2), "float32")
-    samples = moons_flow.sample(observed, n_samples=4000, seed=0)[0]
+    samples = flow.sample(observed, n_samples=4000, seed=0)[0]
     assert np.mean(samples.sum(axis=-1) > 0) == pytest.approx(0.5, abs=0.1)
     log_likelihood = toys.two_moons_log_likelihood(samples, observed)
     assert np.mean(log_likelihood > log_likelihood.max() - 6.0) > 0.85

@@ -106,7 +106,7 @@ def _charge_balance(particles, guess, saha_h, h_minus, h2, saha, number):
     electrons, h_neutral = guess.copy(), np.empty_like(guess)
     others = number.sum()
     for d in range(len(particles)):
-        ne = electrons[d]
+        ne = min(electrons[d], 0.499 * particles[d])  # the guess may belong to a higher pressure
         h1 = 0.0
         for _ in range(200):
             ionised = saha_h[d] / ne

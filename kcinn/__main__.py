@@ -1,0 +1,5 @@
+"""``python -m kcinn``."""
+
+from kcinn.cli import main
+
+main(prog_name="kcinn")

@@ -1,0 +1,116 @@
+"""predict and Posterior: observed spectra of any shape in, an honest catalogue out."""
+
+import numpy as np
+import pytest
+import toy
+from astropy.table import QTable
+
+from kcinn.errors import KcinnError, SpectraError
+from kcinn.inference import predict
+from kcinn.posterior import Flag, Posterior
+from kcinn.spectra import Spectra
+from kcinn.wavelength import air_to_vacuum
+
+TRUTH = np.array([[5500.0, -0.5, 0.1], [4800.0, -1.2, 0.3], [6200.0, 0.1, 0.0]])
+
+
+def spectra(snr=150.0, **changes):
+    flux, error, mask = toy.observed(TRUTH, snr)
+    arguments = {"error": error, "mask": mask, "medium": "air", **changes}
+    return Spectra(toy.INSTRUMENT.wavelength, flux, **arguments)
+
+
+def test_truth_lies_within_the_posterior(toy_model):
+    posterior = predict(toy_model, spectra(), n_samples=1000)
+    pull = (posterior.median - TRUTH) / posterior.samples.std(axis=1)
+    assert np.all(np.abs(pull) < 4.5)
+    assert np.all(posterior.flag == 0)
+    np.testing.assert_allclose(posterior.diagnostics["snr"], 150.0, rtol=0.5)
+    assert np.all(np.abs(posterior.diagnostics["chi_square"] - 1.0) < 0.4)
+
+
+def test_medium_and_grid_do_not_matter(toy_model):
+    """The same stars on a finer grid in vacuum give the same answer within their errors."""
+    fine = np.concatenate([np.arange(5155.0, 5190.0, 0.02), np.arange(6095.0, 6135.0, 0.02)])
+    rng = np.random.default_rng(5)
+    pieces = [np.interp(fine, toy.INSTRUMENT.wavelength, row) for row in toy.flux(TRUTH)]
+    error = 0.01
+    flux = np.array(pieces) + error * rng.normal(size=(3, len(fine)))
+    posterior = predict(toy_model, Spectra(air_to_vacuum(fine), flux, error=error, medium="vacuum"), n_samples=500)
+    direct = predict(toy_model, spectra(), n_samples=500)
+    spread = np.hypot(posterior.samples.std(axis=1), direct.samples.std(axis=1))
+    assert np.all(np.abs(posterior.median - direct.median) < 4.0 * spread + 0.01 * (toy.SPACE.upper - toy.SPACE.lower))
+
+
+def test_pixels_outside_are_masked_and_few_pixels_are_flagged(toy_model):
+    part = slice(20, 140)
+    flux, error, _ = toy.observed(TRUTH, 150.0)
+    few = Spectra(toy.INSTRUMENT.wavelength[part], flux[:, part], error=error[:, part], medium="air")
+    posterior = predict(toy_model, few, n_samples=200)
+    assert np.all(posterior.flag & Flag.FEW_PIXELS)
+    assert np.all(posterior.diagnostics["n_pixels"] <= 120)
+    assert np.all(np.isfinite(posterior.samples))
+
+
+def test_flags(toy_model):
+    assert np.all(predict(toy_model, spectra(error=None), n_samples=50).flag & Flag.ESTIMATED_ERROR)
+    assert np.all(predict(toy_model, spectra(snr=5.0), n_samples=50).flag & Flag.SNR_RANGE)
+    flux = 1.0 - 0.4 * (np.arange(512) % 7 == 0)
+    strange = Spectra(toy.INSTRUMENT.wavelength, flux, error=0.01, medium="air")
+    assert predict(toy_model, strange, n_samples=50).flag[0] & Flag.POOR_FIT
+    edge = toy.observed(np.array([[4001.0, -1.99, 0.0]]), 200.0)
+    near = Spectra(toy.INSTRUMENT.wavelength, edge[0], error=edge[1], medium="air")
+    assert predict(toy_model, near, n_samples=200).flag[0] & Flag.EDGE
+
+
+def test_bad_input_is_refused(toy_model):
+    wavelength = toy.INSTRUMENT.wavelength
+    with pytest.raises(SpectraError, match="no good pixel"):
+        predict(toy_model, Spectra(wavelength + 1000.0, np.ones(512), error=0.1, medium="air"))
+    with pytest.raises(SpectraError, match="median flux"):
+        predict(toy_model, Spectra(wavelength, np.full(512, 3e4), error=100.0, medium="air"))
+    with pytest.raises(SpectraError, match="resolving power"):
+        predict(toy_model, spectra(), resolving_power=5000.0)
+
+
+def test_unnormalised_spectra_can_be_normalised(toy_model):
+    slope = 3e4 * (1.0 + 0.2 * (toy.INSTRUMENT.wavelength - 5160.0) / 1000.0)
+    flux, error, _ = toy.observed(TRUTH, 150.0)
+    raw = Spectra(toy.INSTRUMENT.wavelength, flux * slope, error=error * slope, medium="air")
+    posterior = predict(toy_model, raw, normalise=True, n_samples=200)
+    assert np.all(np.abs(posterior.median - TRUTH)[:, 0] < 600.0)
+
+
+def gaussian_posterior(n_samples=20000):
+    rng = np.random.default_rng(0)
+    samples = np.array([5500.0, -0.5, 0.1]) + np.array([50.0, 0.1, 0.05]) * rng.normal(size=(2, n_samples, 3))
+    return Posterior(samples, toy.SPACE, ids=["a", "b"], diagnostics={"snr": [10.0, 20.0]})
+
+
+def test_summary_of_a_known_posterior():
+    table = gaussian_posterior().summary(covariance=True)
+    assert table["teff"].unit == "K" and table["e_teff"].unit == "K"
+    np.testing.assert_allclose(table["teff"].value, 5500.0, atol=2.0)
+    np.testing.assert_allclose(table["e_teff"].value, 0.9945 * 50.0, rtol=0.03)
+    np.testing.assert_allclose(table["teff_map"].value, 5500.0, atol=15.0)
+    np.testing.assert_allclose(table["teff_p84"].value - table["teff_p16"].value, 2 * 0.9945 * 50.0, rtol=0.03)
+    np.testing.assert_allclose(table["cov_fe_h_fe_h"], 0.01, rtol=0.05)
+    assert list(table["id"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("ending", [".fits", ".ecsv", ".csv", ".vot", ".h5"])
+def test_catalogue_files(tmp_path, ending):
+    posterior = gaussian_posterior(100)
+    path = tmp_path / f"catalogue{ending}"
+    posterior.write(path)
+    posterior.write(path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    if ending in (".fits", ".ecsv", ".vot"):
+        table = QTable.read(path)
+        np.testing.assert_allclose(table["teff"].to_value("K"), posterior.median[:, 0], rtol=1e-6)
+
+
+def test_unknown_ending_is_refused(tmp_path):
+    with pytest.raises(KcinnError, match=r"\.fits.*catalogue\.xyz"):
+        gaussian_posterior(10).write(tmp_path / "catalogue.xyz")
+    assert list(tmp_path.iterdir()) == []

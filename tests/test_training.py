@@ -1,0 +1,114 @@
+"""fit: refuses what cannot work, marginalises labels, resumes after a kill."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import toy
+
+from kcinn.errors import KcinnError, LabelError
+from kcinn.region import Region
+from kcinn.training import Config, _Rows, fit
+
+FAST = dataclasses.replace(toy.CONFIG, emulator_steps=600, draws=4608)
+
+
+def train(**changes):
+    arguments = {"observation": toy.OBSERVATION, "config": FAST, "epochs": 4, "batch_size": 256, "verbose": 0}
+    return fit(toy.grid(700), **{**arguments, **changes})
+
+
+def test_new_labels_keep_the_prior_uniform(toy_model):
+    """Jittering inside a region must neither leave it nor pile up at its edges."""
+
+    class HotMetalRich(Region):
+        def contains(self, values, space):
+            return values[:, 0] > 5000.0 + 500.0 * values[:, 1]
+
+    stars = toy.grid(3000, seed=7)
+    stars = stars.subset(HotMetalRich().contains(stars.labels, toy.SPACE)).principal_components(24)
+    rows = _Rows(toy_model, stars, jitter=0.4)
+    rows.region = HotMetalRich()
+    labels = toy.SPACE.from_unbounded(rows.draw(20000, np.random.default_rng(0))["phi"])
+    assert np.all(rows.region.contains(labels, toy.SPACE)) and np.all(toy.SPACE.contains(labels))
+    assert len(np.unique(labels[:, 0])) > 15000
+    uniform = toy.SPACE.lower + (toy.SPACE.upper - toy.SPACE.lower) * np.random.default_rng(1).random((200000, 3))
+    uniform = uniform[rows.region.contains(uniform, toy.SPACE)]
+    for column, expected in zip(labels.T, uniform.T, strict=True):
+        edges = np.quantile(expected, np.linspace(0, 1, 9))
+        share = np.histogram(column, edges)[0] / len(labels)
+        np.testing.assert_allclose(share, 1 / 8, atol=0.03)
+
+
+def test_a_subset_of_labels_marginalises_the_others(toy_model):
+    model = train(labels=["fe_h", "teff"], config=dataclasses.replace(toy.CONFIG, emulator_steps=2000), epochs=12)
+    assert model.label_space.names == ("fe_h", "teff")
+    truth = toy.grid(150, seed=3).labels
+    spectra = toy.observed(truth, 100.0)
+    part = model.sample(*spectra, n_samples=200)["labels"]
+    whole = toy_model.sample(*spectra, n_samples=200)["labels"]
+    assert part.shape == (150, 200, 2)
+    ratio = np.median(part.std(axis=1) / whole.std(axis=1)[:, [1, 0]], axis=0)
+    assert np.all((ratio > 0.6) & (ratio < 1.8)), ratio
+    with pytest.raises(Exception, match="marginalises mg_fe"):
+        model.spectrum([[0.0, 5000.0]])
+
+
+def test_dense_encoder_learns():
+    config = dataclasses.replace(FAST, encoder="dense", depth=3, width=48, base="conditional", weight_decay=1e-4)
+    model = train(config=config, epochs=6)
+    losses = model.summary_of_training["validation_loss"]
+    assert losses[-1] < losses[0]
+    drawn = model.sample(*toy.observed(toy.grid(40, seed=3).labels, 100.0), n_samples=100)
+    assert np.all(np.isfinite(drawn["labels"]))
+
+
+def test_resume_after_kill(tmp_path):
+    """A training that dies by SIGKILL goes on from its checkpoint and ends with a model that works."""
+    script = (
+        "import sys\nsys.path.insert(0, sys.argv[2])\nimport test_training as t\n"
+        "t.train(checkpoint=sys.argv[1], resume=True, epochs=6)\n"
+    )
+    folder = tmp_path / "checkpoint"
+    command = [sys.executable, "-c", script, str(folder), os.path.dirname(__file__)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (folder / "encoded-0000.npz").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    encoded = (folder / "encoded-0000.npz").stat().st_mtime_ns
+    with pytest.raises(KcinnError, match="resume=True"):
+        train(checkpoint=folder)
+    with pytest.raises(KcinnError, match="other arguments"):
+        train(checkpoint=folder, resume=True, epochs=6, seed=1)
+    model = train(checkpoint=folder, resume=True, epochs=6)
+    assert (folder / "encoded-0000.npz").stat().st_mtime_ns == encoded
+    assert len(model.summary_of_training["loss"]) <= 6
+    drawn = model.sample(*toy.observed(toy.grid(20, seed=3).labels, 100.0), n_samples=100)
+    assert np.all(np.isfinite(drawn["labels"]))
+
+
+@pytest.mark.parametrize(
+    "arguments, error, reason",
+    [
+        ({"labels": ["teff", "xx"]}, LabelError, "'xx'.*teff, fe_h"),
+        ({"validation": 0.9}, KcinnError, "validation"),
+        ({"resume": True}, KcinnError, "checkpoint"),
+        ({"instrument": "giraffe-hr15n"}, KcinnError, "does not hold"),
+    ],
+)
+def test_bad_arguments(arguments, error, reason):
+    with pytest.raises(error, match=reason):
+        train(**arguments)
+
+
+@pytest.mark.parametrize("wrong", [{"encoder": "conv"}, {"emulator_share": 1.0}, {"draws": 0}])
+def test_bad_config(wrong):
+    with pytest.raises(KcinnError, match=next(iter(wrong))):
+        Config(**wrong)
