@@ -71,7 +71,7 @@ def synthesize(
         output,
         n=n,
         instrument=instrument,
-        engine=NLTEEngine() if nlte else NLTEEngine(nlte=()),
+        engine=None if nlte else NLTEEngine(nlte=()),
         draws=draws,
         components=components,
         processes=processes,

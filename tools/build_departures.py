@@ -174,7 +174,7 @@ def solve(symbol: str, composition: np.ndarray, atmosphere: Atmosphere, haze: Ha
 
 
 def solve_node(table, teff: float, logg: float, fe_h: float, species: list[str]) -> dict[str, np.ndarray]:
-    """ln b of every species at `LOG_TAU`, shape (n_x_h, n_levels, n_tau); NaN where the solution failed."""
+    """ln b of every species at `LOG_TAU`, shape (n_x_h, n_levels, n_tau)."""
     alpha = 0.4 * float(np.clip(-fe_h, 0.0, 1.0))
     x_fe = dict.fromkeys(ALPHA, alpha)
     structure = np.interp(DEPTHS, LOG_TAU_MODEL, temperature(teff, logg, fe_h))
@@ -192,11 +192,22 @@ def solve_node(table, teff: float, logg: float, fe_h: float, species: list[str])
     return result
 
 
-def fill(log_b: np.ndarray) -> None:
-    """Fill atmospheres that were not solved from the next gravity, in place."""
-    for i, j, k in np.argwhere(np.isnan(log_b).any(axis=(3, 4, 5))):
-        there = [n for n in range(len(LOGG)) if np.isfinite(log_b[i, n, k]).all()]
-        log_b[i, j, k] = log_b[i, min(there, key=lambda n: abs(n - j)), k]
+def converged(log_b: np.ndarray) -> bool:
+    """Whether the deepest layers are in LTE, as they must be; a solution that ran away is not."""
+    return bool(np.isfinite(log_b).all() and np.abs(log_b[..., LOG_TAU > 0.7]).max() < 0.1)
+
+
+def fill(log_b: np.ndarray) -> list[tuple[float, float, float]]:
+    """Fill atmospheres without a solution, in place: between the next in Teff, or else from the next gravity."""
+    missing = np.argwhere(np.isnan(log_b).any(axis=(3, 4, 5)))
+    solved = np.isfinite(log_b).all(axis=(3, 4, 5))
+    for i, j, k in missing:
+        if 0 < i < len(TEFF) - 1 and solved[i - 1, j, k] and solved[i + 1, j, k]:
+            log_b[i, j, k] = 0.5 * (log_b[i - 1, j, k] + log_b[i + 1, j, k])
+        else:
+            there = np.flatnonzero(solved[i, :, k])
+            log_b[i, j, k] = log_b[i, there[np.argmin(np.abs(there - j))], k]
+    return [(TEFF[i], LOGG[j], FE_H[k]) for i, j, k in missing]
 
 
 def main() -> None:
@@ -223,9 +234,9 @@ def main() -> None:
                     np.save(options.work / f"{solved}_{teff:.0f}_{logg:.1f}_{fe_h:+.1f}.npy", log_b)
             log_b = np.load(path, allow_pickle=False)
             cube = cubes.setdefault(symbol, np.full((len(TEFF), len(LOGG), len(FE_H), *log_b.shape), np.nan))
-            cube[i, j, k] = log_b
+            cube[i, j, k] = log_b if converged(log_b) else np.nan
     for symbol, cube in cubes.items():
-        fill(cube)
+        print(symbol, "filled from neighbours:", fill(cube))
         levels = ATOMS[symbol]().levels
         ground = {stage: min(x.E_eV for x in levels if x.stage == stage) for stage in {x.stage for x in levels}}
         np.savez_compressed(

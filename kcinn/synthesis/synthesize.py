@@ -243,8 +243,9 @@ def _windows(engine: Engine, instrument: Instrument) -> tuple[list[Window], list
 
 def _default_engine() -> Engine:
     from kcinn.synthesis.nlte import NLTEEngine
+    from kcinn.synthesis.nlte.departures import available
 
-    return NLTEEngine()
+    return NLTEEngine(nlte=available())
 
 
 def _check_reach(engine: Engine, space: LabelSpace) -> None:

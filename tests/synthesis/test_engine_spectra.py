@@ -81,7 +81,7 @@ def test_levels_are_found_by_energy():
     table = Departures(np.array([1, 1, 1, 2]), np.array([0.0, 2.0, 4.0, 0.0]), b)
     assert table.at(1, 2.01)[0] == 0.8  # the level itself
     assert table.at(1, 3.0)[0] == pytest.approx(1.0)  # half way between two
-    assert table.at(1, 5.0)[0] == pytest.approx(1.1)  # towards the ion
+    assert table.at(1, 5.0)[0] == pytest.approx(np.sqrt(1.2))  # towards the ion
     assert table.has(1) and not table.has(2)
 
 
@@ -94,3 +94,44 @@ def nlte_correction(equivalent_width, labels, symbol, wavelength, **options):
         equivalent_width({**labels, name: labels.get(name, 0.0) + x}, symbol, wavelength, **options) for x in offsets
     ]
     return -np.interp(observed, widths, offsets)
+
+
+# Lind, Asplund & Barklem (2009), A&A 503, 541, fig. 3 and table: weaker line in warm metal-poor dwarfs needs less
+# lithium, cool giants with little lithium need more, strong lines less. Rounded, with the range the engine may miss by.
+LITHIUM = [
+    ({"teff": 6000.0, "logg": 4.0, "fe_h": -2.0, "vmic": 1.5, "li_fe": 3.15}, -0.06, 0.06),
+    ({"teff": 4500.0, "logg": 2.0, "fe_h": 0.0, "vmic": 1.5, "li_fe": 0.0}, 0.15, 0.10),
+    ({"teff": 5000.0, "logg": 4.5, "fe_h": 0.0, "vmic": 1.0, "li_fe": 1.95}, -0.15, 0.10),
+    (SUN, 0.0, 0.05),
+]
+
+
+@pytest.mark.parametrize(("labels", "published", "tolerance"), LITHIUM)
+def test_lithium_corrections(equivalent_width, labels, published, tolerance):
+    ours = nlte_correction(equivalent_width, labels, "Li", 6707.8, blend=0.3)
+    assert ours == pytest.approx(published, abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "wavelength", "lowest", "highest"),
+    [
+        ("Mg", 5711.088, -0.05, 0.05),  # Bergemann et al. (2017), ApJ 847, 15: below 0.05 dex in the Sun
+        ("Ca", 6439.075, -0.15, -0.03),  # Mashonkina, Korn & Przybilla (2007), A&A 461, 261: strong lines -0.1
+        ("Ca", 6166.439, -0.10, 0.02),  # weak lines a few hundredths
+    ],
+)
+def test_solar_corrections(equivalent_width, symbol, wavelength, lowest, highest):
+    assert lowest < nlte_correction(equivalent_width, SUN, symbol, wavelength) < highest
+
+
+def test_flux_stays_between_zero_and_the_continuum():
+    """At random over the whole label space, corners included: no emission lines, no NaN."""
+    engine, rng = NLTEEngine(nlte=("Li", "Mg", "Ca")), np.random.default_rng(1)
+    names = ("teff", "logg", "fe_h", "vmic")
+    corners = [(7000.0, 3.5, 0.0, 2.0), (4750.0, 5.0, 0.0, 1.0), (4000.0, 0.5, -3.0, 2.0), (7000.0, 0.5, 0.5, 3.0)]
+    draws = rng.uniform([4000.0, 0.5, -3.0, 0.3], [7000.0, 5.0, 0.5, 3.0], size=(8, 4))
+    for values in [*corners, *draws]:
+        labels = dict(zip(names, values, strict=True))
+        windows = [(5165.0, 5190.0), (5700.0, 5720.0), (6100.0, 6170.0), (6700.0, 6720.0)]
+        _, flux = engine.spectrum(labels, windows=windows, step=0.05)
+        assert np.all((flux > 0.0) & (flux < 1.002)), labels

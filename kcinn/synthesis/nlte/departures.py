@@ -36,7 +36,7 @@ class Departures:
         """b of the level at `energy` eV, shape (n_depth,).
 
         The nearest level if one lies within `SAME_LEVEL`; else linear in energy between levels, and above the highest
-        one the mean of that level and the next ion.
+        one the geometric mean of that level and the next ion.
         """
         levels = np.flatnonzero(self.ion == ion)
         levels = levels[np.argsort(self.energy[levels], kind="stable")]
@@ -47,7 +47,7 @@ class Departures:
         if energy > energies[-1]:
             following = np.flatnonzero(self.ion == ion + 1)
             above = self.b[following[0]] if len(following) else np.ones(self.b.shape[1])
-            return 0.5 * (self.b[levels[-1]] + above)
+            return np.sqrt(self.b[levels[-1]] * above)
         upper = int(np.searchsorted(energies, energy))
         weight = (energy - energies[upper - 1]) / (energies[upper] - energies[upper - 1])
         return (1.0 - weight) * self.b[levels[upper - 1]] + weight * self.b[levels[upper]]
