@@ -115,7 +115,11 @@ class CINN(keras.Model):
 
     def encode(self, flux: Any, error: Any, mask: Any) -> Encoding:
         """Encode spectra ``(n, n_pixels)``; the context comes standardised and bounded."""
-        inverse_variance = (1.0 - ops.cast(mask, "float32")) * self.usable / ops.square(ops.maximum(error, 1e-6))
+        inverse_variance = (
+            (1.0 - ops.cast(mask, "float32"))
+            * ops.convert_to_tensor(self.usable)
+            / ops.square(ops.maximum(error, 1e-6))
+        )
         encoding = self.encoder(flux, inverse_variance)
         return encoding._replace(context=self.standardise(encoding.context))
 
@@ -142,11 +146,11 @@ class CINN(keras.Model):
         encoding = self.encode(flux, error, mask)
         z = TAIL * ops.sinh(self.flow.transform(noise, encoding.context) / TAIL)
         n_targets = len(self.label_space)
-        identity = np.eye(n_targets, dtype=np.float32) + ops.zeros_like(encoding.factor)
+        identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
         inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
         phi = encoding.location[:, None, :] + ops.matmul(z, inverse)
         unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))
-        lower, upper = (edge.astype(np.float32) for edge in (self.label_space.lower, self.label_space.upper))
+        lower, upper = self._edges()
         return {
             "labels": ops.clip(lower + (upper - lower) * unit, lower, upper),
             "chi_square": encoding.chi_square,
@@ -157,11 +161,16 @@ class CINN(keras.Model):
     def call(self, inputs: dict[str, Any]) -> Any:
         phi = self._to_unbounded(inputs["labels"])
         density = self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"])
-        width = (self.label_space.upper - self.label_space.lower).astype(np.float32)
-        return density + ops.sum(0.5 * ops.square(phi) + 0.5 * math.log(2.0 * math.pi) - np.log(width), axis=-1)
+        lower, upper = self._edges()
+        scale = ops.log(upper - lower) - 0.5 * math.log(2.0 * math.pi)
+        return density + ops.sum(0.5 * ops.square(phi) - scale, axis=-1)
+
+    def _edges(self) -> tuple[Any, Any]:
+        space = self.label_space
+        return ops.convert_to_tensor(space.lower, "float32"), ops.convert_to_tensor(space.upper, "float32")
 
     def _to_unbounded(self, labels: Any) -> Any:
-        lower, upper = (edge.astype(np.float32) for edge in (self.label_space.lower, self.label_space.upper))
+        lower, upper = self._edges()
         unit = ops.clip((labels - lower) / (upper - lower), 1e-6, 1.0 - 1e-6)
         return math.sqrt(2.0) * ops.erfinv(2.0 * unit - 1.0)
 

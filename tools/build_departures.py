@@ -231,7 +231,9 @@ def main() -> None:
             path = options.work / f"{symbol}_{teff:.0f}_{logg:.1f}_{fe_h:+.1f}.npy"
             if not path.exists():
                 for solved, log_b in solve_node(table, teff, logg, fe_h, options.species).items():
-                    np.save(options.work / f"{solved}_{teff:.0f}_{logg:.1f}_{fe_h:+.1f}.npy", log_b)
+                    np.save(options.work / "unfinished.npy", log_b)
+                    name = f"{solved}_{teff:.0f}_{logg:.1f}_{fe_h:+.1f}.npy"
+                    (options.work / "unfinished.npy").rename(options.work / name)
             log_b = np.load(path, allow_pickle=False)
             cube = cubes.setdefault(symbol, np.full((len(TEFF), len(LOGG), len(FE_H), *log_b.shape), np.nan))
             cube[i, j, k] = log_b if converged(log_b) else np.nan

@@ -145,7 +145,7 @@ class FisherEncoder(_Encoder):
         padded = ops.pad(inverse_variance, ((0, 0), (0, self.n_blocks * BLOCK - n_pixels)))
         count = np.full(self.n_blocks, BLOCK, dtype=np.float32)
         count[-1] = n_pixels - (self.n_blocks - 1) * BLOCK
-        return ops.sum(ops.reshape(padded, (-1, self.n_blocks, BLOCK)), axis=-1) / count
+        return ops.sum(ops.reshape(padded, (-1, self.n_blocks, BLOCK)), axis=-1) / ops.convert_to_tensor(count)
 
     def _block_gram(self, block_weight):
         """Normal matrices of the components ``(n, n_components, n_components)``, one weight per block."""
@@ -176,26 +176,25 @@ class FisherEncoder(_Encoder):
             cost = cost + ops.sum(ops.square(phi), axis=-1, keepdims=True)
             slope = ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi
             curvature = ops.matmul(ops.matmul(jacobian, gram), ops.transpose(jacobian, (0, 2, 1)))
-            return cost, slope, curvature + np.eye(phi.shape[1], dtype=np.float32), cost
+            return cost, slope, curvature + ops.eye(phi.shape[1]), cost
 
         return _levenberg_marquardt(evaluate, phi, self.n_descent)[0]
 
     def _polish(self, phi, flux, inverse_variance):
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
-        spread = np.array([self.continuum] * len(self.polynomials) + [self.velocity], dtype=np.float32)
+        polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
+        distance = self.velocity * ops.convert_to_tensor(self.pixels_per_velocity)
 
         # the gradient is exact; the curvature needs no more than half the pixels, which resolve the lines
-        basis, polynomials = _pairs(self.emulator.basis), _pairs(self.polynomials)
+        basis_pairs, polynomial_pairs = _pairs(self.emulator.basis), _pairs(polynomials)
 
         def evaluate(parameters):
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
             tangents = ops.stack([tangents[:, i] for i in self.order], axis=1)
-            spectrum, slope = shift(
-                self.emulator.flux(coefficients), nuisances[:, -1:] * spread[-1] * self.pixels_per_velocity, self.edges
-            )
-            slope = slope * (self.pixels_per_velocity * spread[-1])
-            residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1] * spread[:-1], self.polynomials))
+            spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * distance, self.edges)
+            slope = slope * distance
+            residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1], polynomials))
             square = inverse_variance * ops.square(residual)
             chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
             tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
@@ -209,21 +208,21 @@ class FisherEncoder(_Encoder):
             projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
             pull = ops.concatenate(
                 [
-                    ops.matmul(pulled * spectrum, np.transpose(self.polynomials)) * spread[:-1],
+                    ops.matmul(pulled * spectrum, ops.transpose(polynomials)),
                     ops.sum(pulled * slope, axis=-1, keepdims=True),
                     ops.matmul(tangents, projection[:, :, None])[:, :, 0],
                 ],
                 axis=1,
             )
-            curvature = np.eye(self.n_nuisances + self.emulator.n_labels, dtype=np.float32)
+            curvature = ops.eye(self.n_nuisances + self.emulator.n_labels)
             spectrum, slope, weight = _pairs(spectrum), _pairs(slope), 2.0 * _pairs(weight)
-            for first in range(0, basis.shape[1], STRETCH):  # in stretches that stay in cache
+            for first in range(0, basis_pairs.shape[1], STRETCH):  # in stretches that stay in cache
                 part = slice(first, first + STRETCH)
                 columns = ops.concatenate(
                     [
-                        spectrum[:, None, part] * (spread[:-1, None] * polynomials[:, part]),
+                        spectrum[:, None, part] * polynomial_pairs[:, part],
                         slope[:, None, part],
-                        ops.matmul(tangents, basis[:, part]),
+                        ops.matmul(tangents, basis_pairs[:, part]),
                     ],
                     axis=1,
                 )
@@ -240,7 +239,7 @@ class FisherEncoder(_Encoder):
         # the last block of the factor is the factor of the Schur complement: all else is marginalised
         factor = factor[:, -n_targets:, -n_targets:]
         context = ops.concatenate([phi, ops.log(ops.diagonal(factor, axis1=1, axis2=2))], axis=-1)
-        velocity = nuisances[:, -1] * spread[-1]
+        velocity = self.velocity * nuisances[:, -1]
         return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity)
 
     def _split(self, parameters):
@@ -260,7 +259,7 @@ def _levenberg_marquardt(evaluate, start, n_evaluations):
     `evaluate` maps parameters ``(n, n_parameters)`` to their cost ``(n, 1)``, the pull towards lower cost, the
     curvature, and a further ``(n, 1)`` quantity. Returns the best parameters, their curvature and that quantity.
     """
-    identity = np.eye(start.shape[1], dtype=np.float32)
+    identity = ops.eye(start.shape[1])
 
     def step(_, state):
         candidate, damping, *best = state
@@ -347,21 +346,22 @@ class DenseEncoder(_Encoder):
 
     def call(self, flux, inverse_variance):
         good = ops.cast(inverse_variance > 0, "float32")
+        pixel_width, arms = ops.convert_to_tensor(self.pixel_width), ops.convert_to_tensor(self.arms)
         n_good = ops.maximum(ops.sum(good, axis=-1, keepdims=True), 1.0)
         variance = (
-            ops.sum(good / (ops.maximum(inverse_variance, 1e-12) * (1.0 / self.pixel_width)), axis=-1, keepdims=True)
+            ops.sum(good / (ops.maximum(inverse_variance, 1e-12) * (1.0 / pixel_width)), axis=-1, keepdims=True)
             / n_good
         )
         deviation = good * (flux - self.emulator.mean)
-        components = ops.matmul(deviation * self.pixel_width, ops.transpose(self.emulator.basis))
+        components = ops.matmul(deviation * pixel_width, ops.transpose(self.emulator.basis))
         features = components / ops.sqrt(ops.square(self.emulator.scale) + variance)
-        share = ops.matmul(good, ops.transpose(self.arms)) / ops.sum(self.arms, axis=-1)
+        share = ops.matmul(good, ops.transpose(arms)) / ops.sum(arms, axis=-1)
         features = ops.concatenate([features, 0.5 * ops.log(variance + 1e-12) + 4.5, share], axis=-1)
         for layer in self.layers:
             features = layer(features)
         n_targets = len(self.targets)
         location = ops.zeros_like(features[:, :n_targets])
-        factor = np.eye(n_targets, dtype=np.float32) + ops.zeros_like(features[:, :1, None])
+        factor = ops.eye(n_targets) + ops.zeros_like(features[:, :1, None])
         chi_square = (
             ops.sum(inverse_variance * ops.square(flux - self.emulator.flux(components)), axis=-1) / n_good[:, 0]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -136,17 +137,24 @@ class Observe(keras.layers.Layer):
     def _distort(self, flux):
         settings = self.observation
         velocity = settings.velocity * ops.clip(self._normal(flux, 1), -3.0, 3.0)
-        flux, _ = shift(flux, velocity * self.pixels_per_velocity, self.edges)
+        flux, _ = shift(flux, velocity * ops.convert_to_tensor(self.pixels_per_velocity), self.edges)
         return flux * (
-            1.0 + settings.continuum * ops.matmul(self._normal(flux, len(self.polynomials)), self.polynomials)
+            1.0
+            + settings.continuum
+            * ops.matmul(self._normal(flux, len(self.polynomials)), ops.convert_to_tensor(self.polynomials))
         )
 
     def _error(self, flux):
-        low, high = np.log(self.observation.snr)
+        low, high = (math.log(snr) for snr in self.observation.snr)
         snr = ops.exp(low + (high - low) * self._uniform(flux, 1))
-        contrast = ops.exp(self.observation.arm_contrast * ops.matmul(self._normal(flux, len(self.edges)), self.arms))
+        arms = ops.convert_to_tensor(self.arms)
+        contrast = ops.exp(self.observation.arm_contrast * ops.matmul(self._normal(flux, len(self.edges)), arms))
         photon_share = self._uniform(flux, 1)
-        return contrast / (snr * self.root_width) * ops.sqrt(1.0 - photon_share * (1.0 - ops.clip(flux, 0.05, 1.5)))
+        return (
+            contrast
+            / (snr * ops.convert_to_tensor(self.root_width))
+            * ops.sqrt(1.0 - photon_share * (1.0 - ops.clip(flux, 0.05, 1.5)))
+        )
 
     def _missing(self, flux):
         settings, n_pixels = self.observation, len(self.wavelength)
@@ -154,11 +162,11 @@ class Observe(keras.layers.Layer):
         centre = n_pixels * self._uniform(flux, N_RUNS)
         half = 0.5 * LONGEST_RUN ** self._uniform(flux, N_RUNS)
         half = ops.where(self._uniform(flux, N_RUNS) < settings.missing_runs, half, -1.0)
-        pixel = np.arange(n_pixels, dtype="float32")
+        pixel = ops.arange(n_pixels, dtype="float32")
         runs = ops.any(ops.abs(pixel - centre[:, :, None]) < half[:, :, None], axis=1)
         gone = ops.cast(self._uniform(flux, len(self.edges)) < settings.missing_arms, "float32")
         gone = gone * (ops.min(gone, axis=1, keepdims=True) < 0.5)
-        return ops.logical_or(ops.logical_or(single, runs), ops.matmul(gone, self.arms) > 0.5)
+        return ops.logical_or(ops.logical_or(single, runs), ops.matmul(gone, ops.convert_to_tensor(self.arms)) > 0.5)
 
     def get_config(self):
         return {

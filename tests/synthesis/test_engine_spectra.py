@@ -45,7 +45,7 @@ def reference():
 
 @pytest.mark.parametrize("star", range(5))
 def test_lte_spectra_agree_with_turbospectrum(star):
-    """Same line list and ATLAS9 models, another code: rms as measured over 100 stars, twice the 90 % quantile."""
+    """Same line list and ATLAS9 models, another code: 0.001 to 0.006 rms when the engine was made."""
     table = reference()
     labels = {str(name): float(x) for name, x in zip(table["label_names"], table["labels"][star], strict=True)}
     engine, differences = NLTEEngine(), []
@@ -55,7 +55,7 @@ def test_lte_spectra_agree_with_turbospectrum(star):
         inside = (table["wavelength"] >= lower) & (table["wavelength"] < upper)
         ours = np.interp(table["wavelength"][inside], wide, gaussian_filter1d(flux, sigma))
         differences.append(ours - table["flux"][star, inside])
-    assert np.sqrt(np.mean(np.concatenate(differences) ** 2)) < 0.012
+    assert np.sqrt(np.mean(np.concatenate(differences) ** 2)) < 0.008
 
 
 def test_departure_coefficients_of_one_are_lte(monkeypatch):
@@ -96,8 +96,8 @@ def nlte_correction(equivalent_width, labels, symbol, wavelength, **options):
     return -np.interp(observed, widths, offsets)
 
 
-# Lind, Asplund & Barklem (2009), A&A 503, 541, fig. 3 and table: weaker line in warm metal-poor dwarfs needs less
-# lithium, cool giants with little lithium need more, strong lines less. Rounded, with the range the engine may miss by.
+# Sign and rough size after Lind, Asplund & Barklem (2009), A&A 503, 541: negative in warm metal-poor dwarfs and for
+# strong lines, positive in cool giants with little lithium, nearly zero in the Sun. Last: how far off is allowed.
 LITHIUM = [
     ({"teff": 6000.0, "logg": 4.0, "fe_h": -2.0, "vmic": 1.5, "li_fe": 3.15}, -0.06, 0.06),
     ({"teff": 4500.0, "logg": 2.0, "fe_h": 0.0, "vmic": 1.5, "li_fe": 0.0}, 0.15, 0.10),
