@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 # name -> module; resolved on first use, so that `import kcinn` imports neither keras nor matplotlib
 _PUBLIC = {
     "CINN": "kcinn.model",
-    "Config": "kcinn.training",
+    "Config": "kcinn.config",
     "Instrument": "kcinn.instrument",
     "KcinnError": "kcinn.errors",
     "Label": "kcinn.labels",
@@ -26,13 +26,13 @@ _PUBLIC = {
     "synthesize": "kcinn.synthesis.synthesize",
 }
 
-__all__ = ["__version__", "nn", "synthesis", *_PUBLIC]
+__all__ = ["__version__", "nn", "plot", "synthesis", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
-    if name in ("nn", "synthesis"):
+    if name in ("nn", "plot", "synthesis"):
         return import_module(f"kcinn.{name}")
     raise AttributeError(f"module 'kcinn' has no attribute {name!r}. It has: {', '.join(__all__)}")
 

@@ -104,8 +104,8 @@ def fit(
 
     _check_ending(output, ".keras")
     synthetic = SyntheticGrid.open(grid)
+    from kcinn.config import Config
     from kcinn.nn.observe import Observation
-    from kcinn.training import Config
     from kcinn.training import fit as run
 
     model = run(
@@ -217,9 +217,9 @@ def demo(
     from kcinn.survey.readers import read
 
     own = [(path.name.split(".")[0], read(path, medium=medium)) for path in spectra]
+    from kcinn.config import Config
     from kcinn.demo import demo as run
     from kcinn.demo import table
-    from kcinn.training import Config
 
     report = run(
         out,

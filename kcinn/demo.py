@@ -15,6 +15,7 @@ import keras
 from tqdm import tqdm
 
 from kcinn import plot
+from kcinn.config import Config
 from kcinn.diagnostics import Recovery, recovery
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
@@ -23,7 +24,7 @@ from kcinn.nn.observe import Observe
 from kcinn.posterior import Posterior
 from kcinn.shipped import COMPACT_GRID, shipped
 from kcinn.spectra import Spectra
-from kcinn.training import Config, fit
+from kcinn.training import fit
 
 SNR = (25.0, 50.0, 100.0, 250.0, 500.0)
 SHOWN_SNR = 250.0

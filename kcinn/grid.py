@@ -109,6 +109,11 @@ class SyntheticGrid:
     def wavelength(self) -> NDArray[np.float64]:
         return self.instrument.wavelength
 
+    @property
+    def phi(self) -> NDArray[np.float32]:
+        """The labels in the space in which their uniform prior is a standard normal, see `LabelSpace.to_unbounded`."""
+        return self.label_space.to_unbounded(self.labels).astype(np.float32)
+
     def flux(self, rows: Any = slice(None)) -> NDArray[np.float32]:
         """Spectra of `rows` (an index, slice or index array), shape ``(n, n_pixels)``."""
         if self._flux is not None:

@@ -76,11 +76,11 @@ def predict(
     if normalise:
         spectra = normalised(spectra)
     spectra = on_instrument(spectra, model.instrument, resolving_power)
-    assert spectra.error is not None
     _check_normalised(spectra)
     pieces = []
     for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
         part = spectra[start : start + batch_size]
+        assert part.error is not None
         pieces.append(
             model.sample(
                 part.flux, part.error, part.mask, n_samples=n_samples, seed=seed, first=start, batch_size=batch_size

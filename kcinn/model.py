@@ -19,11 +19,14 @@ from kcinn.instrument import Instrument
 from kcinn.labels import LabelSpace
 from kcinn.model_file import FORMAT, check_format, read_config
 from kcinn.nn.compiled import Compiled
+from kcinn.nn.dense_encoder import DenseEncoder
 from kcinn.nn.emulator import Emulator
-from kcinn.nn.encoder import ENCODERS, Encoding
+from kcinn.nn.encoder import Encoding
+from kcinn.nn.fisher_encoder import FisherEncoder
 from kcinn.nn.flow import ConditionalFlow
 from kcinn.nn.observe import Observation, Observe
 
+ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder}
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
 ROWS_PER_CALL = 32

@@ -15,12 +15,18 @@ from astropy.table import QTable
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from kcinn.catalogue import ENDINGS, describe, write_table
 from kcinn.errors import KcinnError
 from kcinn.labels import LabelSpace
 
 FORMAT = "kcinn-posterior/1"
 KDE_POINTS = 1024
-WRITERS = {".fits": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
+DESCRIPTIONS = {
+    "snr": "signal-to-noise ratio per angstrom, median over good pixels",
+    "n_pixels": "number of pixels used",
+    "chi_square": "reduced chi-square of the best fit",
+    "velocity": "velocity shift of the best fit",
+}
 
 
 class Flag(IntFlag):
@@ -49,8 +55,8 @@ MEANINGS = {
 def check_ending(path: str | os.PathLike[str]) -> None:
     """Raise KcinnError unless `path` has an ending that a posterior can be written to, in a folder that exists."""
     path = Path(path)
-    if path.suffix not in [*WRITERS, ".h5"]:
-        raise KcinnError(f"A posterior is written to {', '.join([*WRITERS, '.h5'])}. Received: {path.name}")
+    if path.suffix not in [*ENDINGS, ".h5"]:
+        raise KcinnError(f"A posterior is written to {', '.join([*ENDINGS, '.h5'])}. Received: {path.name}")
     if not path.parent.is_dir():
         raise KcinnError(f"{path.parent}: no such folder")
 
@@ -133,7 +139,7 @@ class Posterior:
 
     def quantile(self, q: ArrayLike) -> NDArray[np.float64]:
         """Quantiles, shape ``(n_spectra, n_labels)``, with the shape of `q` in front if it is an array."""
-        return np.quantile(self.samples, q, axis=1)
+        return np.quantile(self.samples.astype(np.float64), np.asarray(q, dtype=np.float64), axis=1)
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -181,28 +187,33 @@ class Posterior:
         """
         table = QTable()
         table["id"] = self.ids
+        describe(table, "id", "name of the spectrum")
         low, middle, high = self.quantile([0.16, 0.5, 0.84])
         modes = self.mode
         for k, label in enumerate(self.label_space):
             unit = u.Unit(label.unit) if label.unit else u.dimensionless_unscaled
-            columns = {
-                label.name: middle[:, k],
-                f"e_{label.name}": 0.5 * (high[:, k] - low[:, k]),
-                f"{label.name}_p16": low[:, k],
-                f"{label.name}_p50": middle[:, k],
-                f"{label.name}_p84": high[:, k],
-                f"{label.name}_map": modes[:, k],
-            }
-            for name, values in columns.items():
+            for name, values, what, statistic in (
+                (label.name, middle[:, k], "median of the posterior", "stat.median"),
+                (f"e_{label.name}", 0.5 * (high - low)[:, k], "half of the 16 to 84 percent interval", "stat.error"),
+                (f"{label.name}_p16", low[:, k], "16th percentile", "stat.value"),
+                (f"{label.name}_p50", middle[:, k], "50th percentile", "stat.median"),
+                (f"{label.name}_p84", high[:, k], "84th percentile", "stat.value"),
+                (f"{label.name}_map", modes[:, k], "mode of the marginal posterior", "stat.max"),
+            ):
                 table[name] = values * unit
+                describe(table, name, f"{label.name}: {what}", label=label.name, statistic=statistic)
         if covariance:
             matrix = self.covariance
             for i, first in enumerate(self.label_space.names):
                 for j, second in enumerate(self.label_space.names[: i + 1]):
-                    table[f"cov_{first}_{second}"] = matrix[:, i, j]
-        for key, value in self.diagnostics.items():
-            table[key] = value * u.km / u.s if key == "velocity" else value
+                    name = f"cov_{first}_{second}"
+                    table[name] = matrix[:, i, j]
+                    describe(table, name, f"covariance of {first} and {second}", statistic="stat.covariance")
+        for name, values in self.diagnostics.items():
+            table[name] = values * u.km / u.s if name == "velocity" else values
+            describe(table, name, DESCRIPTIONS.get(name, name))
         table["flag"] = self.flag
+        describe(table, "flag", "sum of bits, see FLAGn in the header; 0 is clean")
         for flag, meaning in MEANINGS.items():
             table.meta[f"FLAG{int(flag)}"] = meaning
         return table
@@ -222,7 +233,7 @@ class Posterior:
             if path.suffix == ".h5":
                 self._write_samples(partial)
             else:
-                self.summary(covariance=covariance).write(partial, format=WRITERS[path.suffix], overwrite=True)
+                write_table(self.summary(covariance=covariance), partial)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

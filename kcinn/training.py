@@ -6,7 +6,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,79 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from kcinn.config import Config
 from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
-from kcinn.labels import LabelSpace
 from kcinn.model import CINN
-from kcinn.nn.encoder import ENCODERS
 from kcinn.nn.observe import Observation
-from kcinn.region import Region
+from kcinn.rows import Compression, JointTraining, Rows, encode
 
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
-ENCODE_BATCH = 128
 VALIDATION_DRAWS = 2  # noise draws per validation spectrum
 WARM_UP = 200  # steps
-
-
-@dataclass(frozen=True)
-class Config:
-    """Architecture and training settings; the defaults suit a grid of ten to twenty thousand spectra.
-
-    Parameters
-    ----------
-    encoder : {"fisher", "dense"}
-    components : int
-        Principal components of a grid that is stored plain.
-    emulator_width, emulator_depth, emulator_steps, emulator_batch : int
-    emulator_share : float
-        Share of the training stars that the emulator sees; the flow learns from the others.
-    draws : int
-        Training spectra that are drawn and encoded for the flow (Fisher encoder).
-    jitter : float
-        Half width, in prior standard deviations, of the step from a star's labels to new ones.
-    depth, width, hidden : int
-        Of the flow.
-    transform : {"affine", "spline"}
-    base : {"normal", "student_t", "conditional"}
-    learning_rate, weight_decay : float
-    patience : int
-        Epochs without progress on held-out stars before training stops.
-    """
-
-    encoder: str = "fisher"
-    components: int = 256
-    emulator_width: int = 512
-    emulator_depth: int = 3
-    emulator_steps: int = 12000
-    emulator_batch: int = 256
-    emulator_share: float = 0.6
-    draws: int = 60000
-    jitter: float = 0.4
-    depth: int = 4
-    width: int = 96
-    hidden: int = 2
-    transform: str = "affine"
-    base: str = "normal"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.03
-    patience: int = 8
-
-    @classmethod
-    def preset(cls, encoder: str = "fisher") -> Config:
-        """Settings that suit an encoder: with "dense" the flow has to model the whole posterior, so it is larger."""
-        if encoder == "dense":
-            return cls(encoder="dense", depth=8, width=256, base="conditional", weight_decay=1e-4)
-        return cls(encoder=encoder)
-
-    def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
-            raise KcinnError(f"encoder must be one of {', '.join(ENCODERS)}. Received: {self.encoder!r}")
-        if not 0 < self.emulator_share < 1:
-            raise KcinnError(f"emulator_share must lie between 0 and 1. Received: {self.emulator_share}")
-        for name in ("emulator_steps", "draws", "depth", "width", "hidden", "patience", "components"):
-            if getattr(self, name) < 1:
-                raise KcinnError(f"{name} must be at least 1. Received: {name}={getattr(self, name)}")
 
 
 def fit(
@@ -220,14 +157,14 @@ def _train_emulator(
     epochs = max(1, round(config.emulator_steps / steps_per_epoch))
     emulator.compile(optimizer=keras.optimizers.Adam(_schedule(1.5e-3, epochs * steps_per_epoch), clipnorm=5.0))
     emulator.fit(
-        _phi(stars),
+        stars.phi,
         stars.coefficients,
         batch_size=config.emulator_batch,
         epochs=epochs,
         callbacks=_callbacks("emulator", epochs, folder, verbose),
         verbose=0,
     )
-    error = (emulator.predict(_phi(unseen), batch_size=512, verbose=0) - unseen.coefficients) @ unseen.basis
+    error = (emulator.predict(unseen.phi, batch_size=512, verbose=0) - unseen.coefficients) @ unseen.basis
     rms = np.sqrt(np.mean(error**2, axis=1))
     model.summary_of_training |= {
         "emulator_rms": float(np.sqrt(np.mean(rms**2))),
@@ -238,73 +175,7 @@ def _train_emulator(
 def _set_start(model: CINN, stars: SyntheticGrid) -> None:
     assert stars.coefficients is not None
     rows = np.linspace(0, len(stars) - 1, model.encoder.n_start).astype(int)
-    model.encoder.set_start(_phi(stars)[rows], stars.coefficients[rows])
-
-
-@keras.saving.register_keras_serializable(package="kcinn")
-class Compression(keras.Model):
-    """From a synthetic row (labels and residual) through observation and encoder to what the flow is trained on."""
-
-    def __init__(self, cinn: CINN):
-        super().__init__(autocast=False)
-        self.cinn = cinn
-        self.built = True
-
-    def call(self, inputs):
-        cinn, phi = self.cinn, inputs["phi"]
-        flux, error, mask = cinn.observe(cinn.emulator.flux(cinn.emulator(phi) + inputs["residual"]))
-        encoding = cinn.encode(flux, error, mask)
-        targets = keras.ops.stack([phi[:, i] for i in cinn.encoder.targets], axis=1)
-        u, log_det = cinn.to_frame(targets, encoding)
-        return {"theta": u, "context": encoding.context, "log_det": log_det}
-
-
-@keras.saving.register_keras_serializable(package="kcinn")
-class JointTraining(Compression):
-    """The same with the flow behind it, so that encoder and flow learn together, on new draws at every step."""
-
-    def call(self, inputs):
-        row = super().call(inputs)
-        return self.cinn.flow.log_density(row["theta"], row["context"]) + row["log_det"]
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return -keras.ops.mean(y_pred)
-
-
-class _Rows:
-    """Synthetic rows without end: labels near those of a star, and that star's residual."""
-
-    def __init__(self, model: CINN, stars: SyntheticGrid, jitter: float) -> None:
-        assert stars.coefficients is not None
-        self.space, self.labels = model.full_space, stars.labels
-        self.residual = stars.coefficients - model.emulator.predict(_phi(stars), batch_size=512, verbose=0)
-        region = model.metadata.get("region")
-        self.region = Region.from_config(region) if region else None
-        self.step = jitter * (self.space.upper - self.space.lower) / np.sqrt(12.0)
-
-    def draw(self, n: int, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-        """`n` rows with new labels."""
-        star = rng.integers(len(self.labels), size=n)
-        labels = self.labels[star].copy()
-        for k, step in enumerate(self.step):
-            proposal = labels.copy()
-            moved = proposal[:, k] + step * rng.uniform(-1.0, 1.0, n)
-            lower, upper = self.space.lower[k], self.space.upper[k]
-            moved = np.where(moved > upper, 2 * upper - moved, moved)
-            proposal[:, k] = np.where(moved < lower, 2 * lower - moved, moved)
-            # a symmetric step, refused outside the region, leaves the uniform prior as it is (Metropolis)
-            inside = np.ones(n, bool) if self.region is None else self.region.contains(proposal, self.space)
-            labels = np.where(inside[:, None], proposal, labels)
-        return self._pack(labels, star)
-
-    def own(self, draws: int) -> dict[str, NDArray[np.float32]]:
-        """Every star `draws` times with its own labels, that is with its own spectrum."""
-        star = np.tile(np.arange(len(self.labels)), draws)
-        return self._pack(self.labels[star], star)
-
-    def _pack(self, labels: NDArray[np.float64], star: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        phi = self.space.to_unbounded(labels).astype(np.float32)
-        return {"phi": phi, "residual": self.residual[star].astype(np.float32)}
+    model.encoder.set_start(stars.phi[rows], stars.coefficients[rows])
 
 
 def _train_flow(
@@ -313,14 +184,14 @@ def _train_flow(
 ) -> None:  # fmt: skip
     """Encode a pool of training spectra once, then train the flow on it."""
     compression = Compression(model)
-    rows = _Rows(model, stars, config.jitter)
+    rows = Rows(model, stars, config.jitter)
     n_chunks = -(-config.draws // CHUNK)
     chunks = []
     for k in tqdm(range(n_chunks), desc="encode", unit="chunk", disable=None if verbose else True):
         chunks.append(_encoded_chunk(compression, rows, min(CHUNK, config.draws - k * CHUNK), k, seed, folder))
     train = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
     model.observe.reseed(seed + n_chunks)
-    test = _encode(compression, _Rows(model, held_out, 0.0).own(VALIDATION_DRAWS))
+    test = encode(compression, Rows(model, held_out, 0.0).own(VALIDATION_DRAWS))
     mean, scale = train["context"].mean(axis=0), train["context"].std(axis=0) + 1e-3
     model.context_mean.assign(mean)
     model.context_scale.assign(scale)
@@ -333,30 +204,19 @@ def _train_flow(
 
 
 def _encoded_chunk(
-    compression: keras.Model, rows: _Rows, n: int, k: int, seed: int, folder: Path | None
+    compression: keras.Model, rows: Rows, n: int, k: int, seed: int, folder: Path | None
 ) -> dict[str, NDArray[np.float32]]:
     file = None if folder is None else folder / f"encoded-{k:04d}.npz"
     if file is not None and file.exists():
         with np.load(file, allow_pickle=False) as saved:
             return {key: saved[key] for key in saved.files}
     compression.cinn.observe.reseed(seed + k)
-    chunk = _encode(compression, rows.draw(n, np.random.default_rng([seed, k])))
+    chunk = encode(compression, rows.draw(n, np.random.default_rng([seed, k])))
     if file is not None:
         partial = file.with_suffix(".partial.npz")
         np.savez(partial, **chunk)  # type: ignore[arg-type]
         partial.rename(file)
     return chunk
-
-
-def _encode(compression: keras.Model, rows: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Run `compression` over all rows in batches of one size."""
-    n = len(rows["phi"])
-    pieces = []
-    for start in range(0, n, ENCODE_BATCH):
-        index = np.minimum(np.arange(start, start + ENCODE_BATCH), n - 1)
-        piece = compression.predict_on_batch({key: value[index] for key, value in rows.items()})
-        pieces.append({key: np.asarray(value)[: n - start] for key, value in piece.items()})
-    return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
 
 
 def _train_jointly(
@@ -365,9 +225,9 @@ def _train_jointly(
 ) -> None:  # fmt: skip
     """Train encoder and flow together; every step draws its spectra anew."""
     model.emulator.trainable = False
-    rows = _Rows(model, stars, config.jitter)
+    rows = Rows(model, stars, config.jitter)
     train = rows.draw(max(batch_size, config.draws), np.random.default_rng(seed))
-    test = _Rows(model, held_out, 0.0).own(VALIDATION_DRAWS)
+    test = Rows(model, held_out, 0.0).own(VALIDATION_DRAWS)
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose)
     model.summary_of_training["log_density"] = -min(model.summary_of_training["validation_loss"])
 
@@ -431,10 +291,6 @@ def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRat
     return keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
     )
-
-
-def _phi(grid: SyntheticGrid) -> NDArray[np.float32]:
-    return LabelSpace(grid.label_space).to_unbounded(grid.labels).astype(np.float32)
 
 
 def _floats(values: list[Any]) -> list[float]:

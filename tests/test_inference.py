@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import toy
+from astropy.io import fits
 from astropy.table import QTable
 
 from kcinn.errors import KcinnError, SpectraError
@@ -108,6 +109,11 @@ def test_catalogue_files(tmp_path, ending):
     if ending in (".fits", ".ecsv", ".vot"):
         table = QTable.read(path)
         np.testing.assert_allclose(table["teff"].to_value("K"), posterior.median[:, 0], rtol=1e-6)
+    if ending == ".fits":
+        header = fits.getheader(path, 1)
+        number = next(k for k in range(1, 99) if header[f"TTYPE{k}"] == "e_fe_h")
+        assert header[f"TUNIT{number}"] == "dex" and header[f"TUCD{number}"] == "phys.abund;stat.error"
+        assert "16 to 84" in header[f"TCOMM{number}"] and "edge" in header["FLAG4"]
 
 
 def test_unknown_ending_is_refused(tmp_path):

@@ -11,9 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
     {"labels", "wavelength", "spectra", "shipped", "model_file"},
-    {"grid", "instrument", "broaden", "continuum", "region"},
+    {"grid", "instrument", "broaden", "continuum", "region", "catalogue"},
     {"nn", "synthesis", "posterior"},
     {"model", "diagnostics"},
+    {"config", "rows"},
     {"training", "inference", "export"},
     {"survey", "plot"},
     {"demo"},
@@ -21,7 +22,7 @@ LAYERS = [
     {"__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-NEEDS_KERAS = {"nn", "model", "training", "inference", "export", "survey", "demo"}
+NEEDS_KERAS = {"nn", "model", "rows", "training", "inference", "export", "survey", "demo"}
 # a file inside a layer that another file of the same layer may use
 SIDEWAYS = {("spectra", "wavelength"), ("grid", "instrument"), ("broaden", "instrument"), ("demo", "plot")}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

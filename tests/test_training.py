@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import toy
 
+from kcinn.config import Config
 from kcinn.errors import KcinnError, LabelError
 from kcinn.region import Region
-from kcinn.training import Config, _Rows, fit
+from kcinn.rows import Rows
+from kcinn.training import fit
 
 FAST = dataclasses.replace(toy.CONFIG, emulator_steps=600, draws=4608)
 
@@ -32,7 +34,7 @@ def test_new_labels_keep_the_prior_uniform(toy_model):
 
     stars = toy.grid(3000, seed=7)
     stars = stars.subset(HotMetalRich().contains(stars.labels, toy.SPACE)).principal_components(24)
-    rows = _Rows(toy_model, stars, jitter=0.4)
+    rows = Rows(toy_model, stars, jitter=0.4)
     rows.region = HotMetalRich()
     labels = toy.SPACE.from_unbounded(rows.draw(20000, np.random.default_rng(0))["phi"])
     assert np.all(rows.region.contains(labels, toy.SPACE)) and np.all(toy.SPACE.contains(labels))

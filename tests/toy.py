@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from kcinn.config import Config
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Arm, Instrument
 from kcinn.labels import Label, LabelSpace
 from kcinn.nn.observe import Observation
-from kcinn.training import Config
 
 INSTRUMENT = Instrument(
     "toy",

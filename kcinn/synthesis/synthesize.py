@@ -116,9 +116,10 @@ def synthesize(
     labels[:, broadening] = _draw_broadening(len(labels), label_space, broadening, seed)
     star = np.repeat(np.arange(n_stars), draws)
     unlisted = [[a - EDGE, b + EDGE, "no lines listed"] for a, b in _windows(engine, instrument)[1]]
+    unreliable = [*engine.metadata["unreliable_windows"], *unlisted]
     if instrument.medium == "vacuum":
-        unlisted = [[*air_to_vacuum([a, b]).tolist(), reason] for a, b, reason in unlisted]
-    metadata = {**engine.metadata, "unreliable_windows": [*engine.metadata["unreliable_windows"], *unlisted]}
+        unreliable = [[*air_to_vacuum([float(a), float(b)]).tolist(), reason] for a, b, reason in unreliable]
+    metadata = {**engine.metadata, "medium": instrument.medium, "unreliable_windows": unreliable}
     metadata |= {"region": region.get_config(), "seed": seed, "draws": draws, "step": step}
 
     output = Path(output)

@@ -1,0 +1,68 @@
+"""Config: architecture and training settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kcinn.errors import KcinnError
+from kcinn.model import ENCODERS
+
+
+@dataclass(frozen=True)
+class Config:
+    """Architecture and training settings; the defaults suit a grid of ten to twenty thousand spectra.
+
+    Parameters
+    ----------
+    encoder : {"fisher", "dense"}
+    components : int
+        Principal components of a grid that is stored plain.
+    emulator_width, emulator_depth, emulator_steps, emulator_batch : int
+    emulator_share : float
+        Share of the training stars that the emulator sees; the flow learns from the others.
+    draws : int
+        Training spectra that are drawn and encoded for the flow (Fisher encoder).
+    jitter : float
+        Half width, in prior standard deviations, of the step from a star's labels to new ones.
+    depth, width, hidden : int
+        Of the flow.
+    transform : {"affine", "spline"}
+    base : {"normal", "student_t", "conditional"}
+    learning_rate, weight_decay : float
+    patience : int
+        Epochs without progress on held-out stars before training stops.
+    """
+
+    encoder: str = "fisher"
+    components: int = 256
+    emulator_width: int = 512
+    emulator_depth: int = 3
+    emulator_steps: int = 12000
+    emulator_batch: int = 256
+    emulator_share: float = 0.6
+    draws: int = 60000
+    jitter: float = 0.4
+    depth: int = 4
+    width: int = 96
+    hidden: int = 2
+    transform: str = "affine"
+    base: str = "normal"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.03
+    patience: int = 8
+
+    @classmethod
+    def preset(cls, encoder: str = "fisher") -> Config:
+        """Settings that suit an encoder: with "dense" the flow has to model the whole posterior, so it is larger."""
+        if encoder == "dense":
+            return cls(encoder="dense", depth=8, width=256, base="conditional", weight_decay=1e-4)
+        return cls(encoder=encoder)
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise KcinnError(f"encoder must be one of {', '.join(ENCODERS)}. Received: {self.encoder!r}")
+        if not 0 < self.emulator_share < 1:
+            raise KcinnError(f"emulator_share must lie between 0 and 1. Received: {self.emulator_share}")
+        for name in ("emulator_steps", "draws", "depth", "width", "hidden", "patience", "components"):
+            if getattr(self, name) < 1:
+                raise KcinnError(f"{name} must be at least 1. Received: {name}={getattr(self, name)}")

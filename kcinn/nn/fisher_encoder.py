@@ -1,0 +1,224 @@
+"""FisherEncoder: label estimate and Fisher information from a fit of the emulator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from kcinn.nn.emulator import Emulator
+from kcinn.nn.encoder import Encoder, Encoding
+from kcinn.nn.levenberg_marquardt import minimise
+from kcinn.nn.pixels import continuum_polynomials, pixels_per_velocity, shift
+
+BLOCK = 192  # pixels that share one weight in the fast normal equations
+STRETCH = 1536  # pixels whose derivatives are held at a time
+
+
+@keras.saving.register_keras_serializable(package="kcinn")
+class FisherEncoder(Encoder):
+    """Fit the emulator to the spectrum: label estimate, Fisher information and chi-square are the summary.
+
+    Near its optimum the likelihood is Gaussian in the labels, so the estimate and the Fisher matrix are asymptotically
+    sufficient (score compression, Alsing & Wandelt 2018). The fit starts at the nearest of a set of synthetic spectra,
+    takes damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963) on the principal components with one weight per
+    block of pixels, and ends with steps on all pixels, in which every pixel has its own weight and a velocity and a
+    low-order continuum per arm are free. Pixels that the best fit misses by more than the noise count less
+    (Student-t weights), and errors grow with the square root of the reduced chi-square where it exceeds one.
+
+    Parameters
+    ----------
+    emulator : Emulator
+    wavelength : array_like, shape (n_pixels,), angstrom
+    arm_pixels : list of int
+        Pixels per arm.
+    targets : list of int
+        The emulator's labels that the flow models; the others are marginalised.
+    n_start : int
+        Number of spectra among which the start is sought.
+    n_descent, n_polish : int
+        Steps on components, and on pixels.
+    velocity, continuum : float
+        Prior standard deviations of the residual velocity (km/s) and of every continuum coefficient.
+    continuum_degree : int
+    degrees_of_freedom : float
+        Of the Student-t weights.
+
+    Input shape
+        flux, inverse_variance ``(n, n_pixels)``; inverse variance zero marks a pixel that is not to be used.
+    """
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        wavelength: ArrayLike,
+        arm_pixels: list[int],
+        targets: list[int],
+        *,
+        n_start: int = 1024,
+        n_descent: int = 7,
+        n_polish: int = 3,
+        velocity: float = 1.0,
+        continuum: float = 0.01,
+        continuum_degree: int = 2,
+        degrees_of_freedom: float = 16.0,
+        **kwargs: Any,
+    ):
+        super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
+        self.n_start, self.n_descent, self.n_polish = n_start, n_descent, n_polish
+        self.velocity, self.continuum, self.continuum_degree = velocity, continuum, continuum_degree
+        self.degrees_of_freedom = degrees_of_freedom
+        self.polynomials = continuum_polynomials(self.edges, continuum_degree)
+        self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
+        self.n_nuisances = len(self.polynomials) + 1
+        others = [i for i in range(emulator.n_labels) if i not in self.targets]
+        self.order = (*others, *self.targets)
+        self.n_blocks = math.ceil(emulator.n_pixels / BLOCK)
+        frozen = {"initializer": "zeros", "trainable": False}
+        self.start_phi = self.add_weight(shape=(n_start, emulator.n_labels), name="start_phi", **frozen)
+        self.start_coefficients = self.add_weight(
+            shape=(n_start, emulator.n_components), name="start_coefficients", **frozen
+        )
+        self.start_power = self.add_weight(shape=(self.n_blocks, n_start), name="start_power", **frozen)
+
+    @property
+    def n_context(self) -> int:
+        return self.emulator.n_labels + len(self.targets)
+
+    def set_start(self, phi: ArrayLike, coefficients: ArrayLike) -> None:
+        """Take these labels ``(n_start, n_labels)`` and coefficients ``(n_start, n_components)`` as possible starts."""
+        coefficients = np.asarray(coefficients, dtype=np.float32)
+        deviation = coefficients @ ops.convert_to_numpy(self.emulator.basis)
+        padded = np.pad(deviation, ((0, 0), (0, self.n_blocks * BLOCK - deviation.shape[1])))
+        power = np.square(padded).reshape(len(coefficients), self.n_blocks, BLOCK).sum(axis=-1).T
+        self.start_phi.assign(np.clip(phi, -2.5, 2.5).astype(np.float32))
+        self.start_coefficients.assign(coefficients)
+        self.start_power.assign(power)
+
+    def call(self, flux, inverse_variance):
+        block_weight = self._block_weight(inverse_variance)
+        phi = self._nearest_start(flux, inverse_variance, block_weight)
+        phi = self._descend(phi, flux, inverse_variance, block_weight)
+        return self._polish(phi, flux, inverse_variance)
+
+    def _block_weight(self, inverse_variance):
+        n_pixels = self.emulator.n_pixels
+        padded = ops.pad(inverse_variance, ((0, 0), (0, self.n_blocks * BLOCK - n_pixels)))
+        count = np.full(self.n_blocks, BLOCK, dtype=np.float32)
+        count[-1] = n_pixels - (self.n_blocks - 1) * BLOCK
+        return ops.sum(ops.reshape(padded, (-1, self.n_blocks, BLOCK)), axis=-1) / ops.convert_to_tensor(count)
+
+    def _block_gram(self, block_weight):
+        """Normal matrices of the components ``(n, n_components, n_components)``, one weight per block."""
+        n = self.emulator.n_components
+        padded = ops.pad(self.emulator.basis, ((0, 0), (0, self.n_blocks * BLOCK - self.emulator.n_pixels)))
+        blocks = ops.transpose(ops.reshape(padded, (n, self.n_blocks, BLOCK)), (1, 0, 2))
+        grams = ops.matmul(blocks, ops.transpose(blocks, (0, 2, 1)))
+        return ops.reshape(ops.matmul(block_weight, ops.reshape(grams, (self.n_blocks, n * n))), (-1, n, n))
+
+    def _nearest_start(self, flux, inverse_variance, block_weight):
+        projection = ops.matmul(inverse_variance * (flux - self.emulator.mean), ops.transpose(self.emulator.basis))
+        distance = ops.matmul(block_weight, self.start_power) - 2.0 * ops.matmul(
+            projection, ops.transpose(self.start_coefficients)
+        )
+        return ops.matmul(ops.one_hot(ops.argmin(distance, axis=-1), self.n_start), self.start_phi)
+
+    def _descend(self, phi, flux, inverse_variance, block_weight):
+        gram = self._block_gram(block_weight)
+        reference = self.emulator(phi)
+        residual = inverse_variance * (flux - self.emulator.flux(reference))
+        projection = ops.matmul(residual, ops.transpose(self.emulator.basis))
+
+        def evaluate(phi):
+            coefficients, jacobian = self.emulator.linearise(phi)
+            moved = coefficients - reference
+            pull = ops.matmul(gram, moved[:, :, None])[:, :, 0]
+            cost = ops.sum(moved * (pull - 2.0 * projection), axis=-1, keepdims=True)
+            cost = cost + ops.sum(ops.square(phi), axis=-1, keepdims=True)
+            slope = ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi
+            curvature = ops.matmul(ops.matmul(jacobian, gram), ops.transpose(jacobian, (0, 2, 1)))
+            return cost, slope, curvature + ops.eye(phi.shape[1]), cost
+
+        return minimise(evaluate, phi, self.n_descent)[0]
+
+    def _polish(self, phi, flux, inverse_variance):
+        n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
+        polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
+        distance = self.velocity * ops.convert_to_tensor(self.pixels_per_velocity)
+
+        # the gradient is exact; the curvature needs no more than half the pixels, which resolve the lines
+        basis_pairs, polynomial_pairs = _pairs(self.emulator.basis), _pairs(polynomials)
+
+        def evaluate(parameters):
+            nuisances, phi = self._split(parameters)
+            coefficients, tangents = self.emulator.linearise(phi)
+            tangents = ops.stack([tangents[:, i] for i in self.order], axis=1)
+            spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * distance, self.edges)
+            slope = slope * distance
+            residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1], polynomials))
+            square = inverse_variance * ops.square(residual)
+            chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
+            tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
+            variance = ops.maximum(ops.sum(square / (1.0 + square / tail), axis=-1, keepdims=True) / n_pixels, 1.0)
+            relative = square / (self.degrees_of_freedom * variance)
+            penalty = ops.sum(ops.square(parameters), axis=-1, keepdims=True)
+            cost = variance * (self.degrees_of_freedom * ops.sum(ops.log1p(relative), axis=-1, keepdims=True) + penalty)
+            weight = inverse_variance / (variance * (1.0 + relative))
+
+            pulled = weight * residual
+            projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
+            pull = ops.concatenate(
+                [
+                    ops.matmul(pulled * spectrum, ops.transpose(polynomials)),
+                    ops.sum(pulled * slope, axis=-1, keepdims=True),
+                    ops.matmul(tangents, projection[:, :, None])[:, :, 0],
+                ],
+                axis=1,
+            )
+            curvature = ops.eye(self.n_nuisances + self.emulator.n_labels)
+            spectrum, slope, weight = _pairs(spectrum), _pairs(slope), 2.0 * _pairs(weight)
+            for first in range(0, basis_pairs.shape[1], STRETCH):  # in stretches that stay in cache
+                part = slice(first, first + STRETCH)
+                columns = ops.concatenate(
+                    [
+                        spectrum[:, None, part] * polynomial_pairs[:, part],
+                        slope[:, None, part],
+                        ops.matmul(tangents, basis_pairs[:, part]),
+                    ],
+                    axis=1,
+                )
+                weighted = columns * weight[:, None, part]
+                curvature = curvature + ops.matmul(weighted, ops.transpose(columns, (0, 2, 1)))
+            return cost, pull - parameters, curvature, chi_square
+
+        ordered = ops.stack([phi[:, i] for i in self.order], axis=1)
+        start = ops.concatenate([ops.zeros_like(ordered[:, :1])] * self.n_nuisances + [ordered], axis=1)
+        parameters, curvature, chi_square = minimise(evaluate, start, self.n_polish)
+        factor = ops.cholesky(curvature)
+        nuisances, phi = self._split(parameters)
+        n_targets = len(self.targets)
+        # the last block of the factor is the factor of the Schur complement: all else is marginalised
+        factor = factor[:, -n_targets:, -n_targets:]
+        context = ops.concatenate([phi, ops.log(ops.diagonal(factor, axis1=1, axis2=2))], axis=-1)
+        velocity = self.velocity * nuisances[:, -1]
+        return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity)
+
+    def _split(self, parameters):
+        labels = parameters[:, self.n_nuisances :]
+        position = {label: i for i, label in enumerate(self.order)}
+        phi = ops.stack([labels[:, position[i]] for i in range(self.emulator.n_labels)], axis=1)
+        return parameters[:, : self.n_nuisances], phi
+
+    def get_config(self):
+        keys = ("n_start", "n_descent", "n_polish", "velocity", "continuum", "continuum_degree", "degrees_of_freedom")
+        return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
+
+
+def _pairs(values):
+    """Means of neighbouring pixels, ``(n, n_pixels)`` to half as many; an odd last pixel is left out."""
+    half = values.shape[1] // 2
+    return ops.mean(ops.reshape(values[:, : 2 * half], (-1, half, 2)), axis=-1)

@@ -1,0 +1,90 @@
+"""Rows: synthetic training examples without end, and what encoder and observation make of them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kcinn.grid import SyntheticGrid
+from kcinn.model import CINN
+from kcinn.region import Region
+
+ENCODE_BATCH = 128
+
+
+@keras.saving.register_keras_serializable(package="kcinn")
+class Compression(keras.Model):
+    """From a synthetic row (labels and residual) through observation and encoder to what the flow is trained on."""
+
+    def __init__(self, cinn: CINN):
+        super().__init__(autocast=False)
+        self.cinn = cinn
+        self.built = True
+
+    def call(self, inputs):
+        cinn, phi = self.cinn, inputs["phi"]
+        flux, error, mask = cinn.observe(cinn.emulator.flux(cinn.emulator(phi) + inputs["residual"]))
+        encoding = cinn.encode(flux, error, mask)
+        targets = keras.ops.stack([phi[:, i] for i in cinn.encoder.targets], axis=1)
+        u, log_det = cinn.to_frame(targets, encoding)
+        return {"theta": u, "context": encoding.context, "log_det": log_det}
+
+
+@keras.saving.register_keras_serializable(package="kcinn")
+class JointTraining(Compression):
+    """The same with the flow behind it, so that encoder and flow learn together, on new draws at every step."""
+
+    def call(self, inputs):
+        row = super().call(inputs)
+        return self.cinn.flow.log_density(row["theta"], row["context"]) + row["log_det"]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return -keras.ops.mean(y_pred)
+
+
+class Rows:
+    """Synthetic rows without end: labels near those of a star, and that star's residual."""
+
+    def __init__(self, model: CINN, stars: SyntheticGrid, jitter: float) -> None:
+        assert stars.coefficients is not None
+        self.space, self.labels = model.full_space, stars.labels
+        self.residual = stars.coefficients - model.emulator.predict(stars.phi, batch_size=512, verbose=0)
+        region = model.metadata.get("region")
+        self.region = Region.from_config(region) if region else None
+        self.step = jitter * (self.space.upper - self.space.lower) / np.sqrt(12.0)
+
+    def draw(self, n: int, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """`n` rows with new labels."""
+        star = rng.integers(len(self.labels), size=n)
+        labels = self.labels[star].copy()
+        for k, step in enumerate(self.step):
+            proposal = labels.copy()
+            moved = proposal[:, k] + step * rng.uniform(-1.0, 1.0, n)
+            lower, upper = self.space.lower[k], self.space.upper[k]
+            moved = np.where(moved > upper, 2 * upper - moved, moved)
+            proposal[:, k] = np.where(moved < lower, 2 * lower - moved, moved)
+            # a symmetric step, refused outside the region, leaves the uniform prior as it is (Metropolis)
+            inside = np.ones(n, bool) if self.region is None else self.region.contains(proposal, self.space)
+            labels = np.where(inside[:, None], proposal, labels)
+        return self._pack(labels, star)
+
+    def own(self, draws: int) -> dict[str, NDArray[np.float32]]:
+        """Every star `draws` times with its own labels, that is with its own spectrum."""
+        star = np.tile(np.arange(len(self.labels)), draws)
+        return self._pack(self.labels[star], star)
+
+    def _pack(self, labels: NDArray[np.float64], star: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        phi = self.space.to_unbounded(labels).astype(np.float32)
+        return {"phi": phi, "residual": self.residual[star].astype(np.float32)}
+
+
+def encode(compression: keras.Model, rows: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Run `compression` over all rows in batches of one size."""
+    n = len(rows["phi"])
+    pieces = []
+    for start in range(0, n, ENCODE_BATCH):
+        index = np.minimum(np.arange(start, start + ENCODE_BATCH), n - 1)
+        piece = compression.predict_on_batch({key: value[index] for key, value in rows.items()})
+        pieces.append({key: np.asarray(value)[: n - start] for key, value in piece.items()})
+    return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
