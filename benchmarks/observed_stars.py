@@ -49,15 +49,10 @@ def main() -> None:
         for row in csv.DictReader(file):
             star = f"{row['star']} ({row['file'].split('/')[-1].split('_')[0]})"
             files[star].append(options.folder / row["file"])
-            reference[star] = [
-                row["gbs21_teff"] or row["lit_teff"],
-                row["gbs21_logg"] or row["lit_logg"],
-                row["gbs21_feh"],
-            ]
+            teff, logg = (row[f"gbs21_{name}"] or row[f"lit_{name}"] for name in ("teff", "logg"))
+            reference[star] = [float(value) for value in (teff, logg, row["gbs21_feh"])]
     shown = [name for name in ("vmic", "mg_fe", "ca_fe", "li_fe") if name in model.label_space.names]
-    print(
-        f"{'star':22s} {'pixels':>6s} {'chi2':>7s}  teff (- ref)          logg (- ref)         fe_h (- ref)         {shown}"
-    )
+    print(f"{'star':22s} pixels    chi2  value +- error (minus reference) of teff, logg, fe_h, then {', '.join(shown)}")
     differences = []
     for star, paths in files.items():
         parts = []
@@ -70,10 +65,8 @@ def main() -> None:
             parts.append(on_instrument(spectra, model.instrument, power))
         posterior = kcinn.predict(model, put_together(parts))
         row = posterior.summary()[0]
-        truth = [float(value) for value in reference[star]]
-        difference = [
-            posterior.median[0][model.label_space.index(x)] - t for x, t in zip(("teff", "logg", "fe_h"), truth)
-        ]
+        columns = [model.label_space.index(name) for name in ("teff", "logg", "fe_h")]
+        difference = posterior.median[0, columns] - reference[star]
         differences.append(difference)
         number = {name: (float(row[name].value), float(row[f"e_{name}"].value)) for name in model.label_space.names}
         print(
