@@ -35,12 +35,12 @@ class Config:
 
     encoder: str = "fisher"
     components: int = 256
-    emulator_width: int = 512
+    emulator_width: int = 320
     emulator_depth: int = 3
-    emulator_steps: int = 12000
+    emulator_steps: int = 8000
     emulator_batch: int = 256
     emulator_share: float = 0.6
-    draws: int = 60000
+    draws: int = 24000
     jitter: float = 0.4
     depth: int = 4
     width: int = 96

@@ -25,6 +25,7 @@ from kcinn.rows import Compression, JointTraining, Rows, encode
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
 VALIDATION_DRAWS = 2  # noise draws per validation spectrum
 WARM_UP = 200  # steps
+EMULATOR_RATE = 1e-2
 
 
 def fit(
@@ -152,10 +153,10 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
 def _train_emulator(
     model: CINN, stars: SyntheticGrid, unseen: SyntheticGrid, config: Config, folder: Path | None, verbose: int
 ) -> None:
-    emulator = model.emulator
+    emulator = _twin(model.emulator)
     steps_per_epoch = max(1, len(stars) // config.emulator_batch)
     epochs = max(1, round(config.emulator_steps / steps_per_epoch))
-    emulator.compile(optimizer=keras.optimizers.Adam(_schedule(1.5e-3, epochs * steps_per_epoch), clipnorm=5.0))
+    emulator.compile(optimizer=keras.optimizers.Adam(_schedule(EMULATOR_RATE, epochs * steps_per_epoch), clipnorm=5.0))
     emulator.fit(
         stars.phi,
         stars.coefficients,
@@ -164,6 +165,7 @@ def _train_emulator(
         callbacks=_callbacks("emulator", epochs, folder, verbose),
         verbose=0,
     )
+    model.emulator.set_weights(emulator.get_weights())
     error = (emulator.predict(unseen.phi, batch_size=512, verbose=0) - unseen.coefficients) @ unseen.basis
     rms = np.sqrt(np.mean(error**2, axis=1))
     model.summary_of_training |= {
@@ -199,7 +201,9 @@ def _train_flow(
         part["context"] = keras.ops.convert_to_numpy(model.standardise(part["context"]))
     log_det = float(test["log_det"].mean())
     train, test = ({key: part[key] for key in ("theta", "context")} for part in (train, test))
-    _fit(model, model.flow, train, test, config, epochs, batch_size, folder, verbose)
+    flow = _twin(model.flow)
+    _fit(model, flow, train, test, config, epochs, batch_size, folder, verbose)
+    model.flow.set_weights(flow.get_weights())
     model.summary_of_training["log_density"] = log_det - min(model.summary_of_training["validation_loss"])
 
 
@@ -262,6 +266,15 @@ def _fit(
         verbose=0,
     ).history
     model.summary_of_training |= {"loss": _floats(history["loss"]), "validation_loss": _floats(history["val_loss"])}
+
+
+def _twin(model: Any) -> Any:
+    """A copy to train: once compiled, a model takes optimizer and losses into the one it is part of."""
+    twin = type(model).from_config(model.get_config())
+    if not twin.built:
+        twin.build({"theta": (None, model.n_labels), "context": (None, model.conditioner.kernel.shape[0])})
+    twin.set_weights(model.get_weights())
+    return twin
 
 
 class _Bar(keras.callbacks.Callback):

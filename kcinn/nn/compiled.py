@@ -79,3 +79,9 @@ def _without_gradients_on_torch(function: Callable[..., Any]) -> Callable[..., A
     import torch
 
     return torch.inference_mode()(function)
+
+
+def jit_suits_long_graphs() -> bool:
+    """Whether a Keras model of many small steps should be compiled just in time: on JAX it must, XLA for TensorFlow
+    takes longer for it than the plain graph does."""
+    return keras.backend.backend() == "jax"

@@ -60,7 +60,7 @@ class FisherEncoder(Encoder):
         targets: list[int],
         *,
         n_start: int = 1024,
-        n_descent: int = 7,
+        n_descent: int = 6,
         n_polish: int = 3,
         velocity: float = 1.0,
         continuum: float = 0.01,
