@@ -40,7 +40,7 @@ class Config:
     emulator_steps: int = 8000
     emulator_batch: int = 256
     emulator_share: float = 0.6
-    draws: int = 24000
+    draws: int = 18432
     jitter: float = 0.4
     depth: int = 4
     width: int = 96

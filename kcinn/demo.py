@@ -26,7 +26,7 @@ from kcinn.shipped import COMPACT_GRID, shipped
 from kcinn.spectra import Spectra
 from kcinn.training import fit
 
-SNR = (25.0, 50.0, 100.0, 250.0, 500.0)
+SNR = (25.0, 50.0, 100.0, 250.0)
 SHOWN_SNR = 250.0
 N_TEST = 400
 N_SAMPLES = 2048

@@ -23,7 +23,7 @@ from kcinn.nn.observe import Observation
 from kcinn.rows import Compression, JointTraining, Rows, encode
 
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
-VALIDATION_DRAWS = 2  # noise draws per validation spectrum
+VALIDATION_DRAWS = 1  # noise draws per validation spectrum
 WARM_UP = 200  # steps
 EMULATOR_RATE = 1e-2
 
@@ -124,7 +124,7 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
     assert grid.coefficients is not None and grid.mean is not None and grid.basis is not None
     encoder: dict[str, Any] = {"kind": config.encoder}
     if config.encoder == "fisher":
-        encoder |= {"n_start": min(1024, len(grid) // 4)}
+        encoder |= {"n_start": min(2048, len(grid) // 4)}
         encoder |= {key: getattr(observation, key) for key in ("continuum", "continuum_degree")}
         encoder |= {"velocity": max(observation.velocity, 1e-3), "continuum": max(observation.continuum, 1e-6)}
     model = CINN(

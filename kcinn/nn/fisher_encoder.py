@@ -40,8 +40,8 @@ class FisherEncoder(Encoder):
         The emulator's labels that the flow models; the others are marginalised.
     n_start : int
         Number of spectra among which the start is sought.
-    n_descent, n_polish : int
-        Steps on components, and on pixels.
+    descent, polish : (int, int)
+        How often the curvature is computed, and steps with each, on components and on pixels.
     velocity, continuum : float
         Prior standard deviations of the residual velocity (km/s) and of every continuum coefficient.
     continuum_degree : int
@@ -59,9 +59,9 @@ class FisherEncoder(Encoder):
         arm_pixels: list[int],
         targets: list[int],
         *,
-        n_start: int = 1024,
-        n_descent: int = 6,
-        n_polish: int = 3,
+        n_start: int = 2048,
+        descent: tuple[int, int] = (2, 2),
+        polish: tuple[int, int] = (3, 2),
         velocity: float = 1.0,
         continuum: float = 0.01,
         continuum_degree: int = 2,
@@ -69,7 +69,7 @@ class FisherEncoder(Encoder):
         **kwargs: Any,
     ):
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
-        self.n_start, self.n_descent, self.n_polish = n_start, n_descent, n_polish
+        self.n_start, self.descent, self.polish = n_start, tuple(descent), tuple(polish)
         self.velocity, self.continuum, self.continuum_degree = velocity, continuum, continuum_degree
         self.degrees_of_freedom = degrees_of_freedom
         self.polynomials = continuum_polynomials(self.edges, continuum_degree)
@@ -139,36 +139,41 @@ class FisherEncoder(Encoder):
             pull = ops.matmul(gram, moved[:, :, None])[:, :, 0]
             cost = ops.sum(moved * (pull - 2.0 * projection), axis=-1, keepdims=True)
             cost = cost + ops.sum(ops.square(phi), axis=-1, keepdims=True)
-            slope = ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi
-            curvature = ops.matmul(ops.matmul(jacobian, gram), ops.transpose(jacobian, (0, 2, 1)))
-            return cost, slope, curvature + ops.eye(phi.shape[1]), cost
+            return cost, ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi, cost
 
-        return minimise(evaluate, phi, self.n_descent)[0]
+        def curvature_at(phi):
+            _, jacobian = self.emulator.linearise(phi)
+            curvature = ops.matmul(ops.matmul(jacobian, gram), ops.transpose(jacobian, (0, 2, 1)))
+            return curvature + ops.eye(phi.shape[1])
+
+        rounds, steps = self.descent
+        return minimise(evaluate, curvature_at, phi, rounds=rounds, steps=steps)[0]
 
     def _polish(self, phi, flux, inverse_variance):
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
         distance = self.velocity * ops.convert_to_tensor(self.pixels_per_velocity)
 
-        # the gradient is exact; the curvature needs no more than half the pixels, which resolve the lines
         basis_pairs, polynomial_pairs = _pairs(self.emulator.basis), _pairs(polynomials)
 
-        def evaluate(parameters):
+        def compare(parameters):
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
             tangents = ops.stack([tangents[:, i] for i in self.order], axis=1)
             spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * distance, self.edges)
-            slope = slope * distance
             residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1], polynomials))
             square = inverse_variance * ops.square(residual)
             chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
             tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
             variance = ops.maximum(ops.sum(square / (1.0 + square / tail), axis=-1, keepdims=True) / n_pixels, 1.0)
             relative = square / (self.degrees_of_freedom * variance)
+            weight = inverse_variance / (variance * (1.0 + relative))
             penalty = ops.sum(ops.square(parameters), axis=-1, keepdims=True)
             cost = variance * (self.degrees_of_freedom * ops.sum(ops.log1p(relative), axis=-1, keepdims=True) + penalty)
-            weight = inverse_variance / (variance * (1.0 + relative))
+            return tangents, spectrum, slope * distance, residual, weight, cost, chi_square
 
+        def evaluate(parameters):
+            tangents, spectrum, slope, residual, weight, cost, chi_square = compare(parameters)
             pulled = weight * residual
             projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
             pull = ops.concatenate(
@@ -179,8 +184,13 @@ class FisherEncoder(Encoder):
                 ],
                 axis=1,
             )
-            curvature = ops.eye(self.n_nuisances + self.emulator.n_labels)
+            return cost, pull - parameters, chi_square
+
+        def curvature_at(parameters):
+            tangents, spectrum, slope, _, weight, _, _ = compare(parameters)
+            # half the pixels resolve the lines: enough for the curvature, while the pull is exact
             spectrum, slope, weight = _pairs(spectrum), _pairs(slope), 2.0 * _pairs(weight)
+            curvature = ops.eye(self.n_nuisances + self.emulator.n_labels)
             for first in range(0, basis_pairs.shape[1], STRETCH):  # in stretches that stay in cache
                 part = slice(first, first + STRETCH)
                 columns = ops.concatenate(
@@ -193,12 +203,12 @@ class FisherEncoder(Encoder):
                 )
                 weighted = columns * weight[:, None, part]
                 curvature = curvature + ops.matmul(weighted, ops.transpose(columns, (0, 2, 1)))
-            return cost, pull - parameters, curvature, chi_square
+            return curvature
 
         ordered = ops.stack([phi[:, i] for i in self.order], axis=1)
         start = ops.concatenate([ops.zeros_like(ordered[:, :1])] * self.n_nuisances + [ordered], axis=1)
-        parameters, curvature, chi_square = minimise(evaluate, start, self.n_polish)
-        factor = ops.cholesky(curvature)
+        rounds, steps = self.polish
+        parameters, factor, chi_square = minimise(evaluate, curvature_at, start, rounds=rounds, steps=steps)
         nuisances, phi = self._split(parameters)
         n_targets = len(self.targets)
         # the last block of the factor is the factor of the Schur complement: all else is marginalised
@@ -214,7 +224,7 @@ class FisherEncoder(Encoder):
         return parameters[:, : self.n_nuisances], phi
 
     def get_config(self):
-        keys = ("n_start", "n_descent", "n_polish", "velocity", "continuum", "continuum_degree", "degrees_of_freedom")
+        keys = ("n_start", "descent", "polish", "velocity", "continuum", "continuum_degree", "degrees_of_freedom")
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
 
 

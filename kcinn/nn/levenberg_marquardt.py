@@ -6,38 +6,59 @@ from keras import ops
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
+RIDGE = 3e-6  # of the diagonal: keeps the factorisation in float32 from failing
 
 
-def minimise(evaluate, start, n_evaluations):
-    """Minimise a cost by damped Gauss-Newton steps.
+def minimise(evaluate, curvature_at, start, *, rounds, steps):
+    """Minimise a cost, with the curvature computed once for several steps.
 
-    `evaluate` maps parameters ``(n, n_parameters)`` to their cost ``(n, 1)``, the pull towards lower cost, the
-    curvature, and a further ``(n, 1)`` quantity. Returns the best parameters, their curvature and that quantity.
+    Parameters
+    ----------
+    evaluate : callable
+        Maps parameters ``(n, n_parameters)`` to their cost ``(n, 1)``, the pull towards lower cost (minus half the
+        gradient), and a further quantity ``(n, 1)``.
+    curvature_at : callable
+        Maps parameters to half the Hessian of the cost, or what approximates it.
+    start : tensor, shape (n, n_parameters)
+    rounds, steps : int
+        Number of curvatures, and of steps with each.
+
+    Returns
+    -------
+    parameters, factor, extra
+        The best parameters, the lower Cholesky factor of the curvature there, and their further quantity.
     """
     identity = ops.eye(start.shape[1])
 
-    def step(_, state):
-        candidate, damping, *best = state
-        cost, pull, curvature, extra = evaluate(candidate)
-        better = cost < best[0]
-        damping = ops.where(better, damping * 0.2, damping * 8.0)
-        cost, parameters, pull, extra = (
-            ops.where(better, a, b)
-            for a, b in ((cost, best[0]), (candidate, best[1]), (pull, best[2]), (extra, best[4]))
-        )
-        curvature = ops.where(better[:, :, None], curvature, best[3])
-        move = ops.clip(_solve(curvature * (1.0 + damping[:, :, None] * identity), pull), -LARGEST_STEP, LARGEST_STEP)
-        candidate = ops.clip(parameters + move, -LIMIT, LIMIT)
-        return candidate, damping, cost, parameters, pull, curvature, extra
+    def descend(_, state):
+        curvature = curvature_at(state[0])
 
-    column = ops.zeros_like(start[:, :1])
-    square = column[:, :, None] + identity
-    state = (start, column + 0.05, column + 1e30, start, ops.zeros_like(start), square, column)
-    state = ops.fori_loop(0, n_evaluations, step, state)
-    return state[3], state[5], state[6]
+        def step(_, state):
+            parameters, cost, pull, extra, damping = state
+            factor = cholesky(curvature * (1.0 + damping[:, :, None] * identity))
+            move = ops.clip(_solve(factor, pull), -LARGEST_STEP, LARGEST_STEP)
+            candidate = ops.clip(parameters + move, -LIMIT, LIMIT)
+            new_cost, new_pull, new_extra = evaluate(candidate)
+            better = new_cost < cost
+            new = (candidate, new_cost, new_pull, new_extra, damping * 0.1)
+            old = (parameters, cost, pull, extra, damping * 8.0)
+            return tuple(ops.where(better, a, b) for a, b in zip(new, old, strict=True))
+
+        return ops.fori_loop(0, steps, step, state)
+
+    cost, pull, extra = evaluate(start)
+    state = (start, cost, pull, extra, ops.zeros_like(cost) + 0.02)
+    parameters, _, _, extra, _ = ops.fori_loop(0, rounds, descend, state)
+    return parameters, cholesky(curvature_at(parameters)), extra
 
 
-def _solve(matrix, vector):
-    factor = ops.cholesky(matrix)
+def cholesky(matrix):
+    """Lower factor of positive definite matrices, of which float32 may have lost the smallest eigenvalues."""
+    scale = ops.sqrt(ops.diagonal(matrix, axis1=1, axis2=2))
+    scaled = matrix / (scale[:, :, None] * scale[:, None, :]) + RIDGE * ops.eye(matrix.shape[-1])
+    return scale[:, :, None] * ops.cholesky(scaled)
+
+
+def _solve(factor, vector):
     half = ops.solve_triangular(factor, vector[:, :, None], lower=True)
     return ops.solve_triangular(ops.transpose(factor, (0, 2, 1)), half, lower=False)[:, :, 0]
