@@ -111,6 +111,7 @@ def corner(
         truth_color=ORANGE,
         color=BLUE,
         quantiles=(0.16, 0.5, 0.84),
+        range=[0.995] * len(names),
         plot_datapoints=False,
         levels=(0.393, 0.865),
         smooth=0.8,

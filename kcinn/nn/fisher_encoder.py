@@ -87,7 +87,7 @@ class FisherEncoder(Encoder):
 
     @property
     def n_context(self) -> int:
-        return self.emulator.n_labels + len(self.targets)
+        return self.emulator.n_labels + len(self.targets) + 1 + len(self.edges)
 
     def set_start(self, phi: ArrayLike, coefficients: ArrayLike) -> None:
         """Take these labels ``(n_start, n_labels)`` and coefficients ``(n_start, n_components)`` as possible starts."""
@@ -208,12 +208,15 @@ class FisherEncoder(Encoder):
         ordered = ops.stack([phi[:, i] for i in self.order], axis=1)
         start = ops.concatenate([ops.zeros_like(ordered[:, :1])] * self.n_nuisances + [ordered], axis=1)
         rounds, steps = self.polish
-        parameters, factor, chi_square = minimise(evaluate, curvature_at, start, rounds=rounds, steps=steps)
+        parameters, factor, chi_square, step = minimise(evaluate, curvature_at, start, rounds=rounds, steps=steps)
         nuisances, phi = self._split(parameters)
         n_targets = len(self.targets)
         # the last block of the factor is the factor of the Schur complement: all else is marginalised
         factor = factor[:, -n_targets:, -n_targets:]
-        context = ops.concatenate([phi, ops.log(ops.diagonal(factor, axis1=1, axis2=2))], axis=-1)
+        good = ops.cast(inverse_variance > 0, "float32")
+        shares = [ops.mean(good[:, a:b], axis=-1, keepdims=True) for a, b in self.edges]
+        information = ops.log(ops.diagonal(factor, axis1=1, axis2=2))
+        context = ops.concatenate([phi, information, ops.log1p(step), *shares], axis=-1)
         velocity = self.velocity * nuisances[:, -1]
         return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity)
 

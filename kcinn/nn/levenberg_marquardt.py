@@ -6,6 +6,7 @@ from keras import ops
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
+LAST_STEP = 0.2
 RIDGE = 3e-6  # of the diagonal: keeps the factorisation in float32 from failing
 
 
@@ -25,8 +26,9 @@ def minimise(evaluate, curvature_at, start, *, rounds, steps):
 
     Returns
     -------
-    parameters, factor, extra
-        The best parameters, the lower Cholesky factor of the curvature there, and their further quantity.
+    parameters, factor, extra, distance
+        The best parameters after one more, unchecked small step; the lower Cholesky factor of the curvature; their
+        further quantity; and the length ``(n, 1)`` of that step in standard deviations, small where the fit converged.
     """
     identity = ops.eye(start.shape[1])
 
@@ -48,8 +50,12 @@ def minimise(evaluate, curvature_at, start, *, rounds, steps):
 
     cost, pull, extra = evaluate(start)
     state = (start, cost, pull, extra, ops.zeros_like(cost) + 0.02)
-    parameters, _, _, extra, _ = ops.fori_loop(0, rounds, descend, state)
-    return parameters, cholesky(curvature_at(parameters)), extra
+    parameters, _, pull, extra, _ = ops.fori_loop(0, rounds, descend, state)
+    factor = cholesky(curvature_at(parameters))
+    move = _solve(factor, pull)
+    distance = ops.sqrt(ops.maximum(ops.sum(pull * move, axis=-1, keepdims=True), 0.0))
+    parameters = ops.clip(parameters + ops.clip(move, -LAST_STEP, LAST_STEP), -LIMIT, LIMIT)
+    return parameters, factor, extra, distance
 
 
 def cholesky(matrix):
