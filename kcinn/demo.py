@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from kcinn import plot
@@ -37,6 +38,7 @@ PACKAGES = ("kcinn", "keras", "tensorflow", "tensorflow-probability", "numpy", "
 def demo(
     output: str | Path,
     *,
+    grid: SyntheticGrid | None = None,
     spectra: Sequence[tuple[str, Spectra]] = (),
     resolving_power: float | None = None,
     normalise: bool = False,
@@ -53,6 +55,8 @@ def demo(
     ----------
     output : path
         Folder, made if need be.
+    grid : SyntheticGrid, optional
+        By default the one that comes with kcinn.
     spectra : sequence of (name, Spectra)
         Shown apart: `catalogue-<name>.fits`, a corner plot and the re-synthesis of each.
     resolving_power, normalise
@@ -68,7 +72,7 @@ def demo(
     """
     output, begin, config = Path(output), time.perf_counter(), config or Config()
     output.mkdir(parents=True, exist_ok=True)
-    grid = SyntheticGrid.open(shipped(COMPACT_GRID))
+    grid = grid or SyntheticGrid.open(shipped(COMPACT_GRID))
     share = min(0.1, N_TEST / len(grid))
     training, test = grid.split(1.0 - share, share, seed=seed)
     model = fit(training, config=config, epochs=epochs, seed=seed, verbose=verbose)
@@ -157,12 +161,13 @@ def _observations(model: CINN, stars: SyntheticGrid, seed: int) -> Any:
 
 
 def _spectrum_figure(model: CINN, observed: Spectra, posterior: Posterior, title: str) -> Any:
+    wavelength = model.instrument.wavelength
     return plot.spectrum(
-        observed.wavelength,
+        wavelength,
         observed.flux[0],
         model.spectrum(posterior.samples[0, :64]),
         mask=observed.mask[0] | model.ignored,
-        windows=WINDOWS,
+        windows=[(a, b) for a, b in WINDOWS if np.any((wavelength > a) & (wavelength < b))],
         title=title,
     )
 
