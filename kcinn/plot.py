@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.diagnostics import Recovery, coverage
@@ -68,6 +69,10 @@ def residual_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -
             axis.plot(snr, [getattr(results[s], field)[k] for s in snr], **style, markersize=3, linewidth=1, label=name)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.set_xticks(snr, [f"{s:g}" for s in snr])
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.set_title(_axis_title(space, k), fontsize=10)
     axes[0].legend(fontsize=7, frameon=False)
     figure.supxlabel(r"S/N per $\AA$", fontsize=10)
