@@ -44,7 +44,7 @@ def write_table(table: QTable, path: str | os.PathLike[str]) -> None:
     if path.suffix == ".ecsv":
         table.write(path, format=ENDINGS[path.suffix], overwrite=True)
     elif path.suffix == ".fits":
-        _to_hdu(table).writeto(path, overwrite=True, checksum=True)
+        _to_hdu(table).writeto(path, overwrite=True)
     else:
         _plain(table).write(path, format=ENDINGS[path.suffix], overwrite=True)
 

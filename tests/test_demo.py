@@ -34,7 +34,8 @@ def test_plots_show_what_they_are_given():
 
     rng = np.random.default_rng(0)
     truth = toy.grid(50).labels
-    samples = truth[:, None, :] + np.array([50.0, 0.1, 0.05]) * rng.normal(size=(50, 200, 3))
+    sigma = np.array([50.0, 0.1, 0.05])
+    samples = (truth + sigma * rng.normal(size=truth.shape))[:, None, :] + sigma * rng.normal(size=(50, 200, 3))
     posterior = Posterior(samples, toy.SPACE)
     panels = plot.recovery(posterior, truth).axes
     assert [axis.get_title() for axis in panels[:3]] == [f"${x.latex}$" + (" [K]" * (x.unit == "K")) for x in toy.SPACE]
