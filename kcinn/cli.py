@@ -90,7 +90,7 @@ def synthesize(
 @click.option("--label", "labels", multiple=True, help="Infer this label; repeat. By default all of the grid.")
 @click.option("--encoder", type=click.Choice(["fisher", "dense"]), default="fisher", show_default=True)
 @click.option("--snr", nargs=2, type=float, default=(10.0, 1000.0), show_default=True, help="Range per angstrom.")
-@click.option("--epochs", type=click.IntRange(min=1), default=40, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=80, show_default=True)
 @click.option("--checkpoint", type=click.Path(file_okay=False, path_type=Path), help="Folder for intermediate results.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint.")
 @SEED
@@ -131,7 +131,7 @@ def fit(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="catalogue.fits", show_default=True,
     help=".fits, .ecsv, .csv, .vot: a row per spectrum; .h5: all samples.",
 )  # fmt: skip
-@click.option("--samples", type=click.IntRange(min=2), default=4096, show_default=True)
+@click.option("--samples", type=click.IntRange(min=2), default=8096, show_default=True)
 @click.option("--snr", type=float, help="Per angstrom, for spectra that come without errors.")
 @MEDIUM
 @POWER

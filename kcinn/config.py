@@ -47,7 +47,7 @@ class Config:
     hidden: int = 2
     transform: str = "affine"
     base: str = "normal"
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.03
     patience: int = 8
 
@@ -55,7 +55,7 @@ class Config:
     def preset(cls, encoder: str = "fisher") -> Config:
         """Settings that suit an encoder: with "dense" the flow has to model the whole posterior, so it is larger."""
         if encoder == "dense":
-            return cls(encoder="dense", depth=8, width=256, base="conditional", weight_decay=1e-4)
+            return cls(encoder="dense", depth=8, width=256, base="conditional", learning_rate=1e-3, weight_decay=1e-4)
         return cls(encoder=encoder)
 
     def __post_init__(self) -> None:

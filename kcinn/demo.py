@@ -43,7 +43,7 @@ def demo(
     resolving_power: float | None = None,
     normalise: bool = False,
     config: Config | None = None,
-    epochs: int = 40,
+    epochs: int = 80,
     seed: int = 0,
     verbose: int = 1,
 ) -> dict[str, Any]:

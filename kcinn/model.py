@@ -132,7 +132,8 @@ class CINN(keras.Model):
 
     def to_frame(self, phi: Any, encoding: Encoding) -> tuple[Any, Any]:
         """Unbounded labels ``(n, n_targets)`` in the frame of the flow, and the log-determinant ``(n,)``."""
-        z = ops.matmul((phi - encoding.location)[:, None, :], encoding.factor)[:, 0] / TAIL
+        offset = ops.flip(phi, axis=-1) - encoding.location
+        z = ops.matmul(offset[:, None, :], encoding.factor)[:, 0] / TAIL
         log_det = ops.sum(
             ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2)) - 0.5 * ops.log1p(ops.square(z)), axis=-1
         )
@@ -151,7 +152,7 @@ class CINN(keras.Model):
         n_targets = len(self.label_space)
         identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
         inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
-        phi = encoding.location[:, None, :] + ops.matmul(z, inverse)
+        phi = ops.flip(encoding.location[:, None, :] + ops.matmul(z, inverse), axis=-1)
         unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))
         lower, upper = self._edges()
         return {

@@ -36,7 +36,7 @@ def fit(
     observation: Observation | None = None,
     config: Config | None = None,
     validation: float = 0.1,
-    epochs: int = 40,
+    epochs: int = 80,
     batch_size: int = 512,
     checkpoint: str | Path | None = None,
     resume: bool = False,

@@ -15,8 +15,10 @@ from kcinn.nn.pixels import arm_edges
 class Encoding(NamedTuple):
     """What an encoder returns for a batch of spectra.
 
-    `location` ``(n, n_targets)`` and `factor` ``(n, n_targets, n_targets)``, lower triangular, are the frame in which
-    the flow works: it models ``factor^T (phi - location)``. `context` ``(n, n_context)`` is what it is conditioned on.
+    Targets stand in reverse order, so that the scale of the first label is that of its marginal and does not lean on
+    the labels after it, which are less well determined. `location` ``(n, n_targets)`` and `factor`
+    ``(n, n_targets, n_targets)``, lower triangular, are the frame in which the flow works: it models
+    ``factor^T (phi - location)``. `context` ``(n, n_context)`` is what it is conditioned on.
     `chi_square` ``(n,)`` is the reduced chi-square of the best fit, `velocity` ``(n,)`` in km/s the shift of that fit.
     """
 

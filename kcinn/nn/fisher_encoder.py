@@ -76,7 +76,7 @@ class FisherEncoder(Encoder):
         self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
         self.n_nuisances = len(self.polynomials) + 1
         others = [i for i in range(emulator.n_labels) if i not in self.targets]
-        self.order = (*others, *self.targets)
+        self.order = (*others, *reversed(self.targets))
         self.n_blocks = math.ceil(emulator.n_pixels / BLOCK)
         frozen = {"initializer": "zeros", "trainable": False}
         self.start_phi = self.add_weight(shape=(n_start, emulator.n_labels), name="start_phi", **frozen)
