@@ -58,7 +58,7 @@ def demo(
     grid : SyntheticGrid, optional
         By default the one that comes with kcinn.
     spectra : sequence of (name, Spectra)
-        Shown apart: `catalogue-<name>.fits`, a corner plot and the re-synthesis of each.
+        Shown apart: `catalogue-<name>.fits` and a corner plot of each.
     resolving_power, normalise
         Of these spectra, see `predict`.
     config : Config, optional
@@ -79,12 +79,11 @@ def demo(
     model.save(output / "model.keras")
     trained = time.perf_counter()
 
-    posteriors = {
-        snr: predict(model, observed, n_samples=N_SAMPLES, seed=seed)
-        for snr, observed in tqdm(
-            _observations(model, test, seed), total=len(SNR), desc="predict", disable=None if verbose else True
-        )
-    }
+    posteriors, first = {}, {}
+    for snr, observed in tqdm(
+        _observations(model, test, seed), total=len(SNR), desc="predict", disable=None if verbose else True
+    ):
+        posteriors[snr], first[snr] = predict(model, observed, n_samples=N_SAMPLES, seed=seed), observed[:1]
     truth = test.labels[:, [grid.label_space.index(name) for name in model.label_space.names]]
     results = {snr: recovery(posterior.samples, truth) for snr, posterior in posteriors.items()}
     predicted = time.perf_counter()
@@ -97,8 +96,7 @@ def demo(
         "corner": plot.corner(shown, 0, truth=truth[0], labels=_main_labels(model)),
         "loss": plot.loss(model.summary_of_training),
     }
-    observed = dict(_observations(model, test.subset(slice(0, 1)), seed))[SHOWN_SNR]
-    figures["spectrum"] = _spectrum_figure(model, observed, shown, "a held-out synthetic star")
+    figures["spectrum"] = _spectrum_figure(model, first[SHOWN_SNR], shown, "a held-out synthetic star")
     users = {}
     for name, own in spectra:
         posterior = predict(

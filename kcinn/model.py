@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import KcinnError, ModelError
 from kcinn.instrument import Instrument
-from kcinn.labels import LabelSpace
+from kcinn.labels import UNIT_MARGIN, LabelSpace
 from kcinn.model_file import FORMAT, check_format, read_config
 from kcinn.nn.compiled import Compiled
 from kcinn.nn.dense_encoder import DenseEncoder
@@ -175,7 +175,7 @@ class CINN(keras.Model):
 
     def _to_unbounded(self, labels: Any) -> Any:
         lower, upper = self._edges()
-        unit = ops.clip((labels - lower) / (upper - lower), 1e-6, 1.0 - 1e-6)
+        unit = ops.clip((labels - lower) / (upper - lower), UNIT_MARGIN, 1.0 - UNIT_MARGIN)
         return math.sqrt(2.0) * ops.erfinv(2.0 * unit - 1.0)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

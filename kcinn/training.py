@@ -227,7 +227,7 @@ def _train_jointly(
     model: CINN, stars: SyntheticGrid, held_out: SyntheticGrid, config: Config, epochs: int, batch_size: int,
     folder: Path | None, seed: int, verbose: int,
 ) -> None:  # fmt: skip
-    """Train encoder and flow together; every step draws its spectra anew."""
+    """Train encoder and flow together; every step draws noise, gaps, velocity and continuum anew."""
     model.emulator.trainable = False
     rows = Rows(model, stars, config.jitter)
     train = rows.draw(max(batch_size, config.draws), np.random.default_rng(seed))
@@ -265,6 +265,8 @@ def _fit(
         callbacks=[stop, *_callbacks("flow", epochs, folder, verbose)],
         verbose=0,
     ).history
+    if not history:  # killed after the last epoch: nothing was left to train
+        history = {"loss": [], "val_loss": [trained.evaluate(test, verbose=0)]}
     model.summary_of_training |= {"loss": _floats(history["loss"]), "validation_loss": _floats(history["val_loss"])}
 
 

@@ -92,6 +92,8 @@ def test_resume_after_kill(tmp_path):
     model = train(checkpoint=folder, resume=True, epochs=6)
     assert (folder / "encoded-0000.npz").stat().st_mtime_ns == encoded
     assert len(model.summary_of_training["loss"]) <= 6
+    again = train(checkpoint=folder, resume=True, epochs=6)  # nothing is left to do
+    assert again.summary_of_training["loss"] == [] and np.isfinite(again.summary_of_training["log_density"])
     drawn = model.sample(*toy.observed(toy.grid(20, seed=3).labels, 100.0), n_samples=100)
     assert np.all(np.isfinite(drawn["labels"]))
 

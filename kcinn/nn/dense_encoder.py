@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
+from kcinn.nn.pixels import arm_indicator, pixel_width
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -44,10 +44,8 @@ class DenseEncoder(Encoder):
     ):
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
         self.width, self.depth, self.n_features = width, depth, n_features
-        self.pixel_width = np.concatenate([np.gradient(self.wavelength[a:b]) for a, b in self.edges]).astype("float32")
-        self.arms = np.stack([np.isin(np.arange(len(self.wavelength)), np.arange(a, b)) for a, b in self.edges]).astype(
-            "float32"
-        )
+        self.pixel_width = pixel_width(self.wavelength, self.edges)
+        self.arms = arm_indicator(self.edges)
         self.layers = [keras.layers.Dense(width, activation="relu") for _ in range(depth)] + [
             keras.layers.Dense(n_features)
         ]
@@ -65,14 +63,13 @@ class DenseEncoder(Encoder):
 
     def call(self, flux, inverse_variance):
         good = ops.cast(inverse_variance > 0, "float32")
-        pixel_width, arms = ops.convert_to_tensor(self.pixel_width), ops.convert_to_tensor(self.arms)
+        width, arms = ops.convert_to_tensor(self.pixel_width), ops.convert_to_tensor(self.arms)
         n_good = ops.maximum(ops.sum(good, axis=-1, keepdims=True), 1.0)
         variance = (
-            ops.sum(good / (ops.maximum(inverse_variance, 1e-12) * (1.0 / pixel_width)), axis=-1, keepdims=True)
-            / n_good
+            ops.sum(good / (ops.maximum(inverse_variance, 1e-12) * (1.0 / width)), axis=-1, keepdims=True) / n_good
         )
         deviation = good * (flux - self.emulator.mean)
-        components = ops.matmul(deviation * pixel_width, ops.transpose(self.emulator.basis))
+        components = ops.matmul(deviation * width, ops.transpose(self.emulator.basis))
         features = components / ops.sqrt(ops.square(self.emulator.scale) + variance)
         share = ops.matmul(good, ops.transpose(arms)) / ops.sum(arms, axis=-1)
         features = ops.concatenate([features, 0.5 * ops.log(variance + 1e-12) + 4.5, share], axis=-1)

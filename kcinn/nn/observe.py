@@ -11,7 +11,14 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from kcinn.nn.pixels import arm_edges, continuum_polynomials, pixels_per_velocity, shift
+from kcinn.nn.pixels import (
+    arm_edges,
+    arm_indicator,
+    continuum_polynomials,
+    pixel_width,
+    pixels_per_velocity,
+    shift,
+)
 
 LONGEST_RUN = 200  # pixels
 N_RUNS = 3
@@ -107,11 +114,8 @@ class Observe(keras.layers.Layer):
         self.edges = arm_edges(self.arm_pixels)
         self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
         self.polynomials = continuum_polynomials(self.edges, observation.continuum_degree)
-        self.arms = np.stack([np.isin(np.arange(len(self.wavelength)), np.arange(a, b)) for a, b in self.edges]).astype(
-            "float32"
-        )
-        width = np.concatenate([np.gradient(self.wavelength[a:b]) for a, b in self.edges])
-        self.root_width = np.sqrt(width).astype("float32")
+        self.arms = arm_indicator(self.edges)
+        self.root_width = np.sqrt(pixel_width(self.wavelength, self.edges))
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, flux_shape=None):

@@ -18,10 +18,20 @@ def arm_edges(n_pixels: tuple[int, ...]) -> list[tuple[int, int]]:
     return list(pairwise(np.cumsum([0, *n_pixels]).tolist()))
 
 
+def arm_indicator(edges: list[tuple[int, int]]) -> np.ndarray:
+    """One on the pixels of each arm, zero elsewhere, ``(n_arms, n_pixels)``."""
+    pixel = np.arange(edges[-1][1])
+    return np.stack([(pixel >= a) & (pixel < b) for a, b in edges]).astype(np.float32)
+
+
+def pixel_width(wavelength: np.ndarray, edges: list[tuple[int, int]]) -> np.ndarray:
+    """Width of every pixel ``(n_pixels,)``, in the unit of `wavelength`."""
+    return np.concatenate([np.gradient(wavelength[a:b]) for a, b in edges]).astype(np.float32)
+
+
 def pixels_per_velocity(wavelength: np.ndarray, edges: list[tuple[int, int]]) -> np.ndarray:
     """How many pixels 1 km/s is, at every pixel ``(n_pixels,)``."""
-    step = np.concatenate([np.gradient(wavelength[a:b]) for a, b in edges])
-    return (wavelength / SPEED_OF_LIGHT / step).astype(np.float32)
+    return (wavelength / SPEED_OF_LIGHT / pixel_width(wavelength, edges)).astype(np.float32)
 
 
 def continuum_polynomials(edges: list[tuple[int, int]], degree: int) -> np.ndarray:
