@@ -2,10 +2,12 @@
 
     python tools/build_atmosphere.py DIRECTORY [-o kcinn/synthesis/nlte/data/atmosphere.npz]
 
-DIRECTORY holds the grid of Castelli & Kurucz (2003, IAU Symp. 210, A20), vmic = 2 km/s, one file per metallicity
-named ``a[mp]NNk2.dat.gz``. tau5000 is integrated over column mass with the engine's own opacity and ionisation, so
-that table and synthesis share one scale. Missing models are filled from their neighbours in Teff, models that do not
-reach the ends of the depth scale are continued: isothermally outwards, with their last gradient inwards.
+DIRECTORY holds the grid of Kurucz (1993, ATLAS9, CD-ROM 13), vmic = 2 km/s, one file per metallicity named
+``a[mp]NNk2.dat.gz``. tau5000 is integrated over column mass with the engine's own opacity and ionisation, so that table
+and synthesis share one scale, but with the composition in which the models are in radiative equilibrium: that of
+Anders & Grevesse (1989), which has a quarter more electron donors than today's solar abundances. Missing models are
+filled from their neighbours in Teff, models that do not reach the ends of the depth scale are continued: isothermally
+outwards, with their last gradient inwards.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from kcinn.synthesis.nlte.elements import abundances
 from kcinn.synthesis.nlte.equation_of_state import EquationOfState
 from kcinn.synthesis.nlte.opacity import continuum
 
@@ -28,11 +29,24 @@ FE_H = np.array([-3.0, -2.5, -2.0, -1.5, -1.0, -0.5, -0.3, -0.2, -0.1, 0.0, 0.1,
 LOG_TAU = np.linspace(-5.0, 1.75, 46)
 
 
-def read(path: Path) -> dict[tuple[float, float], np.ndarray]:
-    """Models of one file: (Teff, logg) -> (n_depth, 4) with column mass, T, gas pressure, electron density."""
+def composition(text: str) -> np.ndarray:
+    """Atoms per hydrogen atom, shape (93,), from the heading of the first model of a file."""
+    heading = text[: text.index("EAD DECK")]
+    scale = float(re.search(r"SCALE\s+([\d.]+)", heading)[1])
+    relative = np.zeros(93)
+    # hydrogen and helium are given as fractions of all atoms, the rest as their logarithm before scaling
+    for number, value in re.findall(r"\b(\d+)\s+(-?\d+\.\d+)", heading[heading.index("CHANGE") :]):
+        if int(number) < len(relative):
+            relative[int(number)] = float(value) if int(number) <= 2 else scale * 10.0 ** float(value)
+    return relative / relative[1]
+
+
+def read(path: Path) -> tuple[dict[tuple[float, float], np.ndarray], np.ndarray]:
+    """Models of one file, (Teff, logg) -> (n_depth, 3) with column mass, T and gas pressure; and their composition."""
     models: dict[tuple[float, float], np.ndarray] = {}
     with gzip.open(path, "rt") as file:
-        lines = iter(file.read().splitlines())
+        text = file.read()
+    lines = iter(text.splitlines())
     key = (0.0, 0.0)
     for line in lines:
         if found := re.match(r"\s*T?EFF\s+([\d.]+)\s+GRAVITY\s+([\d.]+)", line):
@@ -40,14 +54,14 @@ def read(path: Path) -> dict[tuple[float, float], np.ndarray]:
         elif found := re.match(r"\s*R?EAD DECK6\s+(\d+)", line):
             # a few numbers touch: an exponent followed by a digit starts the next one
             rows = [re.sub(r"(E[+-]\d\d)(?=[\d.-])", r"\1 ", next(lines)).split() for _ in range(int(found[1]))]
-            models[key] = np.array([[float(x) for x in row[:4]] for row in rows])
-    return models
+            models[key] = np.array([[float(x) for x in row[:3]] for row in rows])
+    return models, composition(text)
 
 
-def on_optical_depth(model: np.ndarray, composition: np.ndarray) -> np.ndarray:
+def on_optical_depth(model: np.ndarray, relative: np.ndarray) -> np.ndarray:
     """Temperature at `LOG_TAU`."""
-    mass, temperature, pressure, electrons = model.T
-    plasma = EquationOfState(temperature, composition).solve(pressure, electrons)
+    mass, temperature, pressure = model.T
+    plasma = EquationOfState(temperature, relative).solve(pressure)
     kappa = np.add(*continuum(5000.0, plasma))[0] / plasma.density
     tau = kappa[0] * mass[0] + np.concatenate([[0.0], np.cumsum(0.5 * (kappa[1:] + kappa[:-1]) * np.diff(mass))])
     log_tau = np.log10(tau)
@@ -76,11 +90,11 @@ def main() -> None:
     cube = np.full((len(TEFF), len(LOGG), len(FE_H), len(LOG_TAU)), np.nan)
     for k, fe_h in enumerate(FE_H):
         name = f"a{'m' if fe_h < 0 else 'p'}{round(abs(fe_h) * 10):02d}k2.dat.gz"
-        models, composition = read(options.directory / name), abundances(fe_h, {})
+        models, relative = read(options.directory / name)
         for i, teff in enumerate(TEFF):
             for j, logg in enumerate(LOGG):
                 if (teff, logg) in models:
-                    cube[i, j, k] = on_optical_depth(models[teff, logg], composition)
+                    cube[i, j, k] = on_optical_depth(models[teff, logg], relative)
     print(f"{fill(cube)} of {cube[..., 0].size} models filled from neighbours")
     np.savez_compressed(
         options.output, teff=TEFF, logg=LOGG, fe_h=FE_H, log_tau=LOG_TAU, temperature=cube.astype(np.float32)

@@ -29,7 +29,8 @@ from kcinn.synthesis.nlte.voigt import FAR, far_wing, voigt
 
 WINDOWS = ((3920.0, 4358.0), (5157.0, 5733.0), (6097.0, 6793.0))  # where the list has lines, air angstrom
 MARGIN = 30.0  # angstrom beyond a window from which the wings of strong lines are followed into it
-HELIUM_BROADENING = 0.42  # width per helium atom in units of that per hydrogen atom (polarisabilities, reduced masses)
+# widths per helium atom and hydrogen molecule in units of that per hydrogen atom: polarisability^0.4, reduced mass^-0.3
+HELIUM_BROADENING, H2_BROADENING = 0.413, 0.85
 _SPEED = SPEED_OF_LIGHT / ANGSTROM  # angstrom/s
 
 
@@ -128,7 +129,8 @@ def atomic_lines(
     boltzmann = stimulated(wavelength, plasma.temperature)
     doppler = doppler_width(wavelength, masses()[line["atomic_number"]], plasma.temperature, vmic)
     peak = strengths(slice(None), slice(None)) * (1.0 - boltzmann) / (math.sqrt(math.pi) * doppler)
-    perturbers = plasma.h_neutral + HELIUM_BROADENING * plasma.abundances[2] * plasma.hydrogen
+    helium = plasma.abundances[2] * plasma.hydrogen
+    perturbers = plasma.h_neutral + HELIUM_BROADENING * helium + H2_BROADENING * plasma.h2
     log_t4 = np.log(plasma.temperature / 1e4)
     gamma = (
         line["van_der_waals"][:, None] * np.exp(line["van_der_waals_exponent"][:, None] * log_t4) * perturbers
