@@ -48,6 +48,8 @@ def main() -> None:
 @click.option(
     "--nlte/--lte", default=True, show_default=True, help="With the shipped departure coefficients, or without."
 )
+@click.option("--engine", type=click.Choice(["nlte", "turbospectrum"]), default="nlte", show_default=True)
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file of the engine turbospectrum.")
 @click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @SEED
@@ -58,20 +60,21 @@ def synthesize(
     draws: int,
     components: int | None,
     nlte: bool,
+    engine: str,
+    config: Path | None,
     processes: int,
     output: Path,
     seed: int,
     quiet: bool,
 ) -> None:
     """Compute a grid of synthetic spectra. Started again after a kill, it goes on where it stopped."""
-    from kcinn.synthesis.nlte import NLTEEngine
     from kcinn.synthesis.synthesize import synthesize as run
 
     grid = run(
         output,
         n=n,
         instrument=instrument,
-        engine=None if nlte else NLTEEngine(nlte=()),
+        engine=_engine(engine, config, nlte),
         draws=draws,
         components=components,
         processes=processes,
@@ -232,6 +235,23 @@ def demo(
     )
     click.echo(table(report))
     click.echo(f"{report['seconds']['total']:.0f} s, {report['peak_memory_gib']:.1f} GiB; see {out}")
+
+
+def _engine(name: str, config: Path | None, nlte: bool) -> Any:
+    """The engine that the options ask for; None is the default of `synthesize`."""
+    if (name == "turbospectrum") != (config is not None):
+        raise KcinnError("--engine turbospectrum and --config FILE.toml belong together. Give both, or neither.")
+    if config is not None:
+        if not nlte:
+            raise KcinnError("--lte is for the engine nlte. Leave the table of departures out of the configuration.")
+        from kcinn.synthesis.turbospectrum import Turbospectrum
+
+        return Turbospectrum.load(config)
+    if nlte:
+        return None
+    from kcinn.synthesis.nlte import NLTEEngine
+
+    return NLTEEngine(nlte=())
 
 
 def _print_summary(posterior: Any) -> None:
