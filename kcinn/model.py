@@ -117,14 +117,13 @@ class CINN(keras.Model):
     # ------------------------------------------------------------------ on tensors
 
     def encode(self, flux: Any, error: Any, mask: Any) -> Encoding:
-        """Encode spectra ``(n, n_pixels)``; the context comes standardised and bounded."""
+        """Encode spectra ``(n, n_pixels)``; the context is as the encoder gives it."""
         inverse_variance = (
             (1.0 - ops.cast(mask, "float32"))
             * ops.convert_to_tensor(self.usable)
             / ops.square(ops.maximum(error, 1e-6))
         )
-        encoding = self.encoder(flux, inverse_variance)
-        return encoding._replace(context=self.standardise(encoding.context))
+        return self.encoder(flux, inverse_variance)
 
     def standardise(self, context: Any) -> Any:
         """Context with the mean and scatter of the training spectra taken out, and bounded."""
@@ -143,12 +142,13 @@ class CINN(keras.Model):
         """``log p(phi | spectrum)`` of the unbounded labels, ``(n,)``."""
         encoding = self.encode(flux, error, mask)
         u, log_det = self.to_frame(phi, encoding)
-        return self.flow.log_density(u, encoding.context) + log_det
+        return self.flow.log_density(u, self.standardise(encoding.context)) + log_det
 
     def draw(self, noise: Any, flux: Any, error: Any, mask: Any) -> dict[str, Any]:
         """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, and say how the encoder fared."""
         encoding = self.encode(flux, error, mask)
-        z = TAIL * ops.sinh(self.flow.transform(noise, encoding.context) / TAIL)
+        context = self.standardise(encoding.context)
+        z = TAIL * ops.sinh(self.flow.transform(noise, context) / TAIL)
         n_targets = len(self.label_space)
         identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
         inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
@@ -159,7 +159,7 @@ class CINN(keras.Model):
             "labels": ops.clip(lower + (upper - lower) * unit, lower, upper),
             "chi_square": encoding.chi_square,
             "velocity": encoding.velocity,
-            "extrapolation": ops.max(ops.abs(encoding.context), axis=-1),
+            "extrapolation": ops.max(ops.abs(context), axis=-1),
         }
 
     def call(self, inputs: dict[str, Any]) -> Any:

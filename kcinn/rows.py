@@ -38,7 +38,7 @@ class JointTraining(Compression):
 
     def call(self, inputs):
         row = super().call(inputs)
-        return self.cinn.flow.log_density(row["theta"], row["context"]) + row["log_det"]
+        return self.cinn.flow.log_density(row["theta"], self.cinn.standardise(row["context"])) + row["log_det"]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return -keras.ops.mean(y_pred)

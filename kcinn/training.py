@@ -166,8 +166,9 @@ def _train_emulator(
         verbose=0,
     )
     model.emulator.set_weights(emulator.get_weights())
-    error = (emulator.predict(unseen.phi, batch_size=512, verbose=0) - unseen.coefficients) @ unseen.basis
-    rms = np.sqrt(np.mean(error**2, axis=1))
+    error = emulator.predict(unseen.phi, batch_size=512, verbose=0) - unseen.coefficients
+    model.emulator.set_error(error)
+    rms = np.sqrt(np.mean((error @ unseen.basis) ** 2, axis=1))
     model.summary_of_training |= {
         "emulator_rms": float(np.sqrt(np.mean(rms**2))),
         "emulator_rms_median": float(np.median(rms)),

@@ -27,6 +27,8 @@ class Emulator(keras.Model):
     n_labels, n_pixels, n_components : int
     width, depth : int
         Size of the hidden layers (SiLU) and their number.
+    n_errors : int
+        Number of the principal axes of its own error that the emulator carries, see `set_error`.
 
     Input shape
         phi ``(n, n_labels)``.
@@ -35,15 +37,23 @@ class Emulator(keras.Model):
     """
 
     def __init__(
-        self, n_labels: int, n_pixels: int, n_components: int = 256, width: int = 512, depth: int = 3, **kwargs: Any
+        self,
+        n_labels: int,
+        n_pixels: int,
+        n_components: int = 256,
+        width: int = 512,
+        depth: int = 3,
+        n_errors: int = 32,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.n_labels, self.n_pixels, self.n_components = n_labels, n_pixels, n_components
-        self.width, self.depth = width, depth
+        self.width, self.depth, self.n_errors = width, depth, min(n_errors, n_components)
         frozen = {"initializer": "zeros", "trainable": False}
         self.mean = self.add_weight(shape=(n_pixels,), name="mean", **frozen)
         self.basis = self.add_weight(shape=(n_components, n_pixels), name="basis", **frozen)
         self.scale = self.add_weight(shape=(n_components,), name="scale", initializer="ones", trainable=False)
+        self.error = self.add_weight(shape=(self.n_errors, n_components), name="error", **frozen)
         sizes = [n_labels] + [width] * depth + [n_components]
         self.kernels = [
             self.add_weight(shape=shape, name=f"kernel_{i}", initializer="lecun_normal")
@@ -65,6 +75,17 @@ class Emulator(keras.Model):
         """
         for weight, value in ((self.mean, mean), (self.basis, basis), (self.scale, scale)):
             weight.assign(np.asarray(value, dtype=np.float32))
+
+    def set_error(self, residuals: ArrayLike) -> None:
+        """Learn the emulator's own error from residuals ``(n, n_components)`` of spectra that it has not seen.
+
+        `error` becomes ``(n_errors, n_components)``, such that a standard normal vector times it has the covariance of
+        the residuals along their principal axes.
+        """
+        residuals = np.asarray(residuals, dtype=np.float64) / math.sqrt(len(residuals))
+        power, axes = np.linalg.eigh(residuals.T @ residuals)
+        power, axes = power[::-1][: self.n_errors], axes[:, ::-1][:, : self.n_errors]
+        self.error.assign((np.sqrt(np.maximum(power, 0.0)) * axes).T.astype(np.float32))
 
     def call(self, phi):
         hidden = SQRT3 * ops.erf(phi / math.sqrt(2.0))
@@ -99,5 +120,5 @@ class Emulator(keras.Model):
         return ops.mean(ops.sum(ops.square(y_pred - y) / self.scale, axis=-1))
 
     def get_config(self):
-        sizes = ("n_labels", "n_pixels", "n_components", "width", "depth")
+        sizes = ("n_labels", "n_pixels", "n_components", "width", "depth", "n_errors")
         return {**super().get_config(), **{key: getattr(self, key) for key in sizes}}

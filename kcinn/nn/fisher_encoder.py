@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
-from kcinn.nn.levenberg_marquardt import minimise
+from kcinn.nn.levenberg_marquardt import LIMIT, cholesky, minimise, solve
 from kcinn.nn.pixels import continuum_polynomials, pixels_per_velocity, shift
 
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 STRETCH = 1536  # pixels whose derivatives are held at a time
+LAST_STEP = 0.5  # prior standard deviations
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -28,7 +29,8 @@ class FisherEncoder(Encoder):
     takes damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963) on the principal components with one weight per
     block of pixels, and ends with steps on all pixels, in which every pixel has its own weight and a velocity and a
     low-order continuum per arm are free. Pixels that the best fit misses by more than the noise count less
-    (Student-t weights), and errors grow with the square root of the reduced chi-square where it exceeds one.
+    (Student-t weights), and errors grow with the square root of the reduced chi-square where it exceeds one. A last
+    step marginalises the emulator's own error along its principal axes.
 
     Parameters
     ----------
@@ -153,8 +155,8 @@ class FisherEncoder(Encoder):
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
         distance = self.velocity * ops.convert_to_tensor(self.pixels_per_velocity)
-
         basis_pairs, polynomial_pairs = _pairs(self.emulator.basis), _pairs(polynomials)
+        error_pairs = ops.matmul(self.emulator.error, basis_pairs)
 
         def compare(parameters):
             nuisances, phi = self._split(parameters)
@@ -172,44 +174,63 @@ class FisherEncoder(Encoder):
             cost = variance * (self.degrees_of_freedom * ops.sum(ops.log1p(relative), axis=-1, keepdims=True) + penalty)
             return tangents, spectrum, slope * distance, residual, weight, cost, chi_square
 
-        def evaluate(parameters):
-            tangents, spectrum, slope, residual, weight, cost, chi_square = compare(parameters)
+        def pulls(compared):
+            """Of the nuisances, the emulator's error and the labels."""
+            tangents, spectrum, slope, residual, weight, _, _ = compared
             pulled = weight * residual
             projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
-            pull = ops.concatenate(
-                [
-                    ops.matmul(pulled * spectrum, ops.transpose(polynomials)),
-                    ops.sum(pulled * slope, axis=-1, keepdims=True),
-                    ops.matmul(tangents, projection[:, :, None])[:, :, 0],
-                ],
-                axis=1,
-            )
-            return cost, pull - parameters, chi_square
+            nuisances = [
+                ops.matmul(pulled * spectrum, ops.transpose(polynomials)),
+                ops.sum(pulled * slope, axis=-1, keepdims=True),
+            ]
+            errors = ops.matmul(projection, ops.transpose(self.emulator.error))
+            return ops.concatenate(nuisances, axis=1), errors, ops.matmul(tangents, projection[:, :, None])[:, :, 0]
 
-        def curvature_at(parameters):
-            tangents, spectrum, slope, _, weight, _, _ = compare(parameters)
+        def evaluate(parameters):
+            compared = compare(parameters)
+            nuisances, _, labels = pulls(compared)
+            return compared[-2], ops.concatenate([nuisances, labels], axis=1) - parameters, compared[-1]
+
+        def curvature(compared, *constant_pairs):
+            tangents, spectrum, slope, _, weight, _, _ = compared
             # half the pixels resolve the lines: enough for the curvature, while the pull is exact
             spectrum, slope, weight = _pairs(spectrum), _pairs(slope), 2.0 * _pairs(weight)
-            curvature = ops.eye(self.n_nuisances + self.emulator.n_labels)
+            total = 0.0
             for first in range(0, basis_pairs.shape[1], STRETCH):  # in stretches that stay in cache
                 part = slice(first, first + STRETCH)
+                constant = [pairs[None, :, part] + 0.0 * spectrum[:, None, part] for pairs in constant_pairs]
                 columns = ops.concatenate(
                     [
                         spectrum[:, None, part] * polynomial_pairs[:, part],
                         slope[:, None, part],
+                        *constant,
                         ops.matmul(tangents, basis_pairs[:, part]),
                     ],
                     axis=1,
                 )
                 weighted = columns * weight[:, None, part]
-                curvature = curvature + ops.matmul(weighted, ops.transpose(columns, (0, 2, 1)))
-            return curvature
+                total = total + ops.matmul(weighted, ops.transpose(columns, (0, 2, 1)))
+            return total + ops.eye(total.shape[1])
 
         ordered = ops.stack([phi[:, i] for i in self.order], axis=1)
         start = ops.concatenate([ops.zeros_like(ordered[:, :1])] * self.n_nuisances + [ordered], axis=1)
         rounds, steps = self.polish
-        parameters, factor, chi_square, step = minimise(evaluate, curvature_at, start, rounds=rounds, steps=steps)
-        nuisances, phi = self._split(parameters)
+        parameters, chi_square = minimise(
+            evaluate, lambda parameters: curvature(compare(parameters)), start, rounds=rounds, steps=steps
+        )
+        # one more step with the emulator's error as further nuisances, now that all are nearly linear
+        compared = compare(parameters)
+        nuisances, errors, labels = pulls(compared)
+        nuisances, labels = nuisances - parameters[:, : self.n_nuisances], labels - parameters[:, self.n_nuisances :]
+        factor = cholesky(curvature(compared, error_pairs))
+        own = ops.concatenate([nuisances, ops.zeros_like(errors), labels], axis=1)
+        step = ops.sqrt(ops.maximum(ops.sum(own * solve(factor, own), axis=-1, keepdims=True), 0.0))
+        move = solve(factor, ops.concatenate([nuisances, errors, labels], axis=1))
+        move = ops.clip(move, -LAST_STEP, LAST_STEP)
+        velocity = self.velocity * (parameters[:, self.n_nuisances - 1] + move[:, self.n_nuisances - 1])
+        labels = parameters[:, self.n_nuisances :] + move[:, -self.emulator.n_labels :]
+        parameters = ops.concatenate([parameters[:, : self.n_nuisances], ops.clip(labels, -LIMIT, LIMIT)], axis=1)
+        _, phi = self._split(parameters)
         n_targets = len(self.targets)
         # the last block of the factor is the factor of the Schur complement: all else is marginalised
         factor = factor[:, -n_targets:, -n_targets:]
@@ -217,7 +238,6 @@ class FisherEncoder(Encoder):
         shares = [ops.mean(good[:, a:b], axis=-1, keepdims=True) for a, b in self.edges]
         information = ops.log(ops.diagonal(factor, axis1=1, axis2=2))
         context = ops.concatenate([phi, information, ops.log1p(step), *shares], axis=-1)
-        velocity = self.velocity * nuisances[:, -1]
         return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity)
 
     def _split(self, parameters):

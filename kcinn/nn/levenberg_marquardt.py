@@ -6,7 +6,6 @@ from keras import ops
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
-LAST_STEP = 0.2
 RIDGE = 3e-6  # of the diagonal: keeps the factorisation in float32 from failing
 
 
@@ -26,9 +25,8 @@ def minimise(evaluate, curvature_at, start, *, rounds, steps):
 
     Returns
     -------
-    parameters, factor, extra, distance
-        The best parameters after one more, unchecked small step; the lower Cholesky factor of the curvature; their
-        further quantity; and the length ``(n, 1)`` of that step in standard deviations, small where the fit converged.
+    parameters, extra
+        The best parameters, and their further quantity.
     """
     identity = ops.eye(start.shape[1])
 
@@ -38,7 +36,7 @@ def minimise(evaluate, curvature_at, start, *, rounds, steps):
         def step(_, state):
             parameters, cost, pull, extra, damping = state
             factor = cholesky(curvature * (1.0 + damping[:, :, None] * identity))
-            move = ops.clip(_solve(factor, pull), -LARGEST_STEP, LARGEST_STEP)
+            move = ops.clip(solve(factor, pull), -LARGEST_STEP, LARGEST_STEP)
             candidate = ops.clip(parameters + move, -LIMIT, LIMIT)
             new_cost, new_pull, new_extra = evaluate(candidate)
             better = new_cost < cost
@@ -50,12 +48,8 @@ def minimise(evaluate, curvature_at, start, *, rounds, steps):
 
     cost, pull, extra = evaluate(start)
     state = (start, cost, pull, extra, ops.zeros_like(cost) + 0.02)
-    parameters, _, pull, extra, _ = ops.fori_loop(0, rounds, descend, state)
-    factor = cholesky(curvature_at(parameters))
-    move = _solve(factor, pull)
-    distance = ops.sqrt(ops.maximum(ops.sum(pull * move, axis=-1, keepdims=True), 0.0))
-    parameters = ops.clip(parameters + ops.clip(move, -LAST_STEP, LAST_STEP), -LIMIT, LIMIT)
-    return parameters, factor, extra, distance
+    parameters, _, _, extra, _ = ops.fori_loop(0, rounds, descend, state)
+    return parameters, extra
 
 
 def cholesky(matrix):
@@ -65,6 +59,7 @@ def cholesky(matrix):
     return scale[:, :, None] * ops.cholesky(scaled)
 
 
-def _solve(factor, vector):
+def solve(factor, vector):
+    """``x`` of ``factor factor^T x = vector``, ``(n, n_parameters)``."""
     half = ops.solve_triangular(factor, vector[:, :, None], lower=True)
     return ops.solve_triangular(ops.transpose(factor, (0, 2, 1)), half, lower=False)[:, :, 0]
