@@ -1,4 +1,4 @@
-"""The command line: kcinn synthesize | fit | predict | info | demo. Nothing heavy is imported before it is needed."""
+"""The command line, see `kcinn --help`. Nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
@@ -55,18 +55,9 @@ def main() -> None:
 @SEED
 @QUIET
 def synthesize(
-    n: int,
-    instrument: str,
-    draws: int,
-    components: int | None,
-    nlte: bool,
-    engine: str,
-    config: Path | None,
-    processes: int,
-    output: Path,
-    seed: int,
-    quiet: bool,
-) -> None:
+    n: int, instrument: str, draws: int, components: int | None, nlte: bool, engine: str, config: Path | None,
+    processes: int, output: Path, seed: int, quiet: bool,
+) -> None:  # fmt: skip
     """Compute a grid of synthetic spectra. Started again after a kill, it goes on where it stopped."""
     from kcinn.synthesis.synthesize import synthesize as run
 
@@ -82,6 +73,42 @@ def synthesize(
         verbose=not quiet,
     )
     click.echo(f"{output}: {grid}")
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--instrument", default="4most-hrs", show_default=True, help="Built-in name or TOML file.")
+@click.option("--label", "labels", multiple=True, help="Name of a column of labels, if the file names none; repeat.")
+@click.option("--vsini", nargs=2, type=float, help="Add rotation from this range, km/s.")
+@click.option("--vmac", nargs=2, type=float, help="Add macroturbulence from this range, km/s.")
+@click.option(
+    "--draws", type=click.IntRange(min=1), default=1, show_default=True, help="Broadening draws per spectrum."
+)
+@click.option("--skip", is_flag=True, help="Leave out bad spectra instead of refusing the grid.")
+@click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
+@MEDIUM
+@POWER
+@SEED
+@QUIET
+def convert(
+    path: Path, output: Path, instrument: str, labels: tuple[str, ...], vsini: tuple[float, float] | None,
+    vmac: tuple[float, float] | None, draws: int, skip: bool, processes: int, medium: str | None,
+    resolving_power: float | None, seed: int, quiet: bool,
+) -> None:  # fmt: skip
+    """Make a grid of what another program wrote: a folder of TSFitPy, npz of The Payne's kind, plain HDF5."""
+    from kcinn.foreign_grid import read_grid
+    from kcinn.labels import Label, LabelSpace
+
+    broadening = [Label(name, "km s-1", *ends) for name, ends in (("vsini", vsini), ("vmac", vmac)) if ends]
+    grid = read_grid(
+        path, instrument=instrument, medium=medium, label_names=labels or None, resolving_power=resolving_power,
+        broadening=LabelSpace(broadening) if broadening else None, draws=draws, skip=skip, seed=seed,
+        processes=processes, verbose=not quiet,
+    )  # fmt: skip
+    grid.write(output)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in grid.metadata["left_out"].items())
+    click.echo(f"{output}: {grid}" + (f"; left out: {left_out}" if left_out else ""))
 
 
 @main.command()

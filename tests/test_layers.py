@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
     {"labels", "wavelength", "spectra", "shipped", "model_file"},
-    {"grid", "instrument", "broaden", "continuum", "region", "catalogue"},
-    {"nn", "synthesis", "posterior"},
+    {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library"},
+    {"foreign_grid", "nn", "synthesis", "posterior"},
     {"model", "diagnostics"},
     {"config", "rows"},
     {"training", "inference", "export"},
