@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from kcinn.cli import main
 from kcinn.errors import KcinnError, LabelError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Arm, Instrument
@@ -226,6 +228,21 @@ def test_configuration_file(stand_in, tmp_path):
         Turbospectrum.load(config)
     with pytest.raises(KcinnError, match="not a readable TOML"):
         Turbospectrum.load(tmp_path / "absent.toml")
+
+
+def test_command_line(stand_in, tmp_path):
+    stand_in()
+    config = tmp_path / "ts.toml"
+    config.write_text('executables = "bin"\nline_lists = ["list"]\nlist = 1\n')
+    base = ["synthesize", "--n", "1", "-o", str(tmp_path / "g.h5")]
+    for options, message in (
+        (["--engine", "turbospectrum"], "belong together"),
+        (["--config", str(config)], "belong together"),
+        (["--engine", "turbospectrum", "--config", str(config), "--lte"], "table of departures"),
+        (["--engine", "turbospectrum", "--config", str(config)], "unknown keys ['list']"),
+    ):
+        done = CliRunner().invoke(main, [*base, *options])
+        assert done.exit_code == 2 and message in done.output, done.output
 
 
 # the real programs

@@ -229,10 +229,13 @@ def _program(name: str, folders: Iterable[Path], argument: str) -> Path:
 def _version(bsyn: Path) -> str:
     """The version that bsyn prints before it asks for input."""
     try:
-        log = subprocess.run([bsyn], input="", capture_output=True, text=True, errors="replace", timeout=60).stdout
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [bsyn], cwd=folder, input="", capture_output=True, text=True, errors="replace", timeout=60
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise KcinnError(f"{bsyn} cannot be run ({error}). Compile Turbospectrum on this machine.") from None
-    match = re.search(r"BSYN version\s+([\d.]+)", log)
+    match = re.search(r"BSYN version\s+([\d.]+)", done.stdout)
     if match is None:
         raise KcinnError(f"{bsyn} is not the bsyn_lu of Turbospectrum: it does not print its version.")
     return match[1]
