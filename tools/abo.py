@@ -55,12 +55,17 @@ class CrossSections:
         """Cross-section and exponent of a neutral atom's transition; None if the tables do not reach it.
 
         `orbitals` are those of the lower and upper level, `below` and `above` the energies in eV that separate the
-        lower and the upper level from the ionisation limit.
+        lower and the upper level from the ionisation limit. Broadening is the larger level's doing: where the lower
+        level is smaller than the table goes, as the 3d levels of iron are, its first value stands for it.
         """
         pair = "".join(sorted(orbitals, key="spdf".find))
         if pair not in self._tables or min(below, above) <= 0.0:
             return None
         n_star = {orbital: np.sqrt(RYDBERG_HYDROGEN / x) for orbital, x in zip(orbitals, (below, above), strict=True)}
+        lower, upper = orbitals
+        smallest = dict(zip(pair, TRANSITIONS[pair], strict=True))[lower]
+        if n_star[lower] < smallest < n_star[upper]:
+            n_star[lower] = smallest
         sigma, alpha = self._tables[pair]([n_star[orbital] for orbital in pair])[0]
         return None if np.isnan(sigma) else (float(sigma), float(alpha))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kcinn.synthesis.nlte.constants import ATOMIC_MASS, BOLTZMANN, ELECTRON_VOLT, SAHA
+from kcinn.synthesis.nlte.constants import ATOMIC_MASS, BOLTZMANN, ELECTRON_VOLT, PLANCK, SAHA
 from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, masses, partition_functions, saha_products
 
 # Elements that give electrons or weight; the rest is below 1e-4 of either.
@@ -20,6 +21,8 @@ DONORS = np.array(
 )
 # log10 of n(C) n(O) / n(CO) times kT, dyn cm-2, in powers of 5040/T; Tsuji (1973), A&A 23, 411
 _CO_DISSOCIATION = (13.8206, -11.795, 0.17217, -0.022888, 0.0011349)
+# dissociation energies in eV, Huber & Herzberg (1979), Constants of Diatomic Molecules
+DISSOCIATION = {"CH": 3.465, "OH": 4.392}
 H_MINUS_BINDING = 0.754209  # eV, Lykke, Murray & Lineberger (1991)
 
 
@@ -98,6 +101,32 @@ def carbon_and_oxygen_in_co(plasma: Plasma) -> tuple[NDArray[np.float64], NDArra
     total = carbon + oxygen + dissociation
     bound = 2.0 * carbon * oxygen / (total + np.sqrt(total**2 - 4.0 * carbon * oxygen))
     return bound / carbon, bound / oxygen
+
+
+def atoms_per_state(plasma: Plasma, number: int) -> NDArray[np.float64]:
+    """Free neutral atoms of an element over their partition function, cm-3, shape (n_depth,)."""
+    once = plasma.saha[number, 0] / plasma.electrons
+    atoms = (
+        plasma.abundances[number] * plasma.hydrogen / (1.0 + once * (1.0 + plasma.saha[number, 1] / plasma.electrons))
+    )
+    if number == ATOMIC_NUMBER["H"]:
+        atoms = plasma.h_neutral
+    elif number in (6, 8):
+        atoms = atoms * (1.0 - carbon_and_oxygen_in_co(plasma)[0 if number == 6 else 1])
+    return atoms / plasma.partition[number, 0]
+
+
+def molecules_per_state(plasma: Plasma, first: int, second: int, dissociation: float) -> NDArray[np.float64]:
+    """Diatomic molecules over their partition function, cm-3, shape (n_depth,).
+
+    From the atomic numbers of the constituents and the dissociation energy (eV): the equilibrium with the atoms, in
+    which the internal partition function cancels. Atoms are not depleted, which holds for the rarer molecules.
+    """
+    kt = BOLTZMANN * plasma.temperature
+    mass = masses()[first] * masses()[second] / (masses()[first] + masses()[second]) * ATOMIC_MASS
+    thermal = (PLANCK**2 / (2.0 * math.pi * mass * kt)) ** 1.5
+    pairs = atoms_per_state(plasma, first) * atoms_per_state(plasma, second)
+    return pairs * thermal * np.exp(dissociation * ELECTRON_VOLT / kt)
 
 
 @numba.njit(cache=True)

@@ -32,6 +32,9 @@ MARGIN = 30.0  # angstrom beyond a window from which the wings of strong lines a
 # widths per helium atom and hydrogen molecule in units of that per hydrogen atom: polarisability^0.4, reduced mass^-0.3
 HELIUM_BROADENING, H2_BROADENING = 0.413, 0.85
 _SPEED = SPEED_OF_LIGHT / ANGSTROM  # angstrom/s
+_DAMPING = 1.0 / (4.0 * math.sqrt(math.pi))
+_FARTHEST = 150.0  # angstrom, to which a line is followed at most
+_VOLT_ANGSTROM = PLANCK * SPEED_OF_LIGHT / (ELECTRON_VOLT * ANGSTROM)  # energy of a photon times its wavelength
 
 
 @dataclass(frozen=True)
@@ -101,49 +104,83 @@ def atomic_lines(
     wing : float
         A line is followed until its opacity falls below this fraction of the continuous one.
     """
-    plasma = atmosphere.plasma
+    plasma, seen = atmosphere.plasma, _seen(atmosphere.log_tau)
     lower, upper = np.searchsorted(table["wavelength"], [window[0] - MARGIN, window[1] + MARGIN])
     line = {key: column[lower:upper] for key, column in table.items()}
-    species = line["atomic_number"].astype(np.int64) * 3 + line["ion"] - 1
     per_state = ion_fractions(plasma.saha, plasma.electrons) / plasma.partition
     per_state *= plasma.abundances[:, None, None] * plasma.hydrogen
     for number, bound in zip((6, 8), carbon_and_oxygen_in_co(plasma), strict=True):
         per_state[number] *= 1.0 - bound
-    per_state = per_state.reshape(-1, len(plasma.hydrogen))
-
-    def strengths(depths: slice | NDArray[np.int64], keep: slice | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Frequency-integrated LTE opacity, cm-1 Hz, without stimulated emission."""
-        energy = line["energy"][keep, None] * (-ELECTRON_VOLT / BOLTZMANN)
-        oscillator = LINE_STRENGTH * 10.0 ** line["log_gf"][keep].astype(np.float64)
-        return oscillator[:, None] * per_state[species[keep]][:, depths] * np.exp(energy / plasma.temperature[depths])
+    # speed of the absorbers over c, by element: the Doppler width in units of the line's frequency
+    speed = doppler_width(np.full(len(masses()), _SPEED), np.maximum(masses(), 1.0), plasma.temperature, vmic)
+    inverse_kt = -ELECTRON_VOLT / (BOLTZMANN * plasma.temperature)
 
     # a look at a few depths discards most lines before the full calculation
-    probe = np.flatnonzero((atmosphere.log_tau > -4.0) & (atmosphere.log_tau < 0.6))[::4]
-    width = doppler_width(line["wavelength"], masses()[line["atomic_number"]], plasma.temperature[probe], vmic)
-    ratio = strengths(probe, slice(None)) / (math.sqrt(math.pi) * width * opacity[probe])
-    keep = np.flatnonzero(ratio.max(axis=1) > faintest)
-    line = {key: column[keep] for key, column in line.items()}
-    species = species[keep]
+    probe = np.flatnonzero(seen)[::4]
+    strength = LINE_STRENGTH * 10.0 ** line["log_gf"].astype(np.float64)
+    keep = _noticeable(
+        line["wavelength"], line["atomic_number"], line["ion"], line["energy"], strength,
+        per_state[:, :, probe], speed[:, probe], inverse_kt[probe], opacity[probe], faintest,
+    )  # fmt: skip
+    line, strength = {key: column[keep] for key, column in line.items()}, strength[keep]
 
-    wavelength = line["wavelength"]
-    boltzmann = stimulated(wavelength, plasma.temperature)
-    doppler = doppler_width(wavelength, masses()[line["atomic_number"]], plasma.temperature, vmic)
-    peak = strengths(slice(None), slice(None)) * (1.0 - boltzmann) / (math.sqrt(math.pi) * doppler)
     helium = plasma.abundances[2] * plasma.hydrogen
     perturbers = plasma.h_neutral + HELIUM_BROADENING * helium + H2_BROADENING * plasma.h2
-    log_t4 = np.log(plasma.temperature / 1e4)
-    gamma = (
-        line["van_der_waals"][:, None] * np.exp(line["van_der_waals_exponent"][:, None] * log_t4) * perturbers
-        + line["stark"][:, None] * plasma.electrons
-        + line["radiative"][:, None]
-    )
-    damping = gamma / (4.0 * math.pi * doppler)
-    departure, absorbed, excess = _departure_factors(line, boltzmann, departures)
-    reach = line_reach(wavelength, peak, damping, doppler, opacity, atmosphere.log_tau, wing)
-    return LineOpacity(wavelength, peak, damping, doppler, reach, departure, absorbed, excess)
+    peak, damping, doppler = np.empty((3, len(strength), len(perturbers)))
+    _parameters(
+        line["wavelength"], line["atomic_number"], line["ion"], line["energy"], strength,
+        line["van_der_waals"], line["van_der_waals_exponent"], line["stark"], line["radiative"],
+        per_state, speed, inverse_kt, np.log(plasma.temperature / 1e4), perturbers, plasma.electrons,
+        peak, damping, doppler,
+    )  # fmt: skip
+    departure, absorbed, excess = _departure_factors(line, plasma.temperature, departures)
+    reach = line_reach(line["wavelength"], peak, damping, doppler, opacity, atmosphere.log_tau, wing)
+    return LineOpacity(line["wavelength"], peak, damping, doppler, reach, departure, absorbed, excess)
 
 
-def _departure_factors(line, boltzmann, departures):
+def _seen(log_tau):
+    """The depths at which lines leave their mark on the spectrum."""
+    return (log_tau > -4.0) & (log_tau < 0.6)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _noticeable(wavelength, number, ion, energy, strength, per_state, speed, inverse_kt, opacity, faintest):
+    """Whether the centre of each line exceeds `faintest` times the continuous opacity anywhere, (n_lines,)."""
+    result = np.zeros(len(wavelength), dtype=np.bool_)
+    for k in range(len(wavelength)):
+        frequency = _SPEED / wavelength[k]
+        z, stage = number[k], ion[k] - 1
+        for d in range(len(opacity)):
+            peak = (
+                strength[k] * per_state[z, stage, d] * math.exp(energy[k] * inverse_kt[d]) / (speed[z, d] * frequency)
+            )
+            if peak > math.sqrt(math.pi) * faintest * opacity[d]:
+                result[k] = True
+                break
+    return result
+
+
+@numba.njit(cache=True, fastmath=True)
+def _parameters(
+    wavelength, number, ion, energy, strength, van_der_waals, exponent, stark, radiative,
+    per_state, speed, inverse_kt, log_t4, perturbers, electrons, peak, damping, doppler,
+):  # fmt: skip
+    """Fill `peak`, `damping` and `doppler` of `LineOpacity`, (n_lines, n_depth)."""
+    for k in range(len(wavelength)):
+        frequency = _SPEED / wavelength[k]
+        photon = _VOLT_ANGSTROM / wavelength[k]
+        z, stage = number[k], ion[k] - 1
+        for d in range(len(perturbers)):
+            doppler[k, d] = speed[z, d] * frequency
+            inverse = 1.0 / (math.sqrt(math.pi) * doppler[k, d])
+            absorbers = per_state[z, stage, d] * math.exp(energy[k] * inverse_kt[d])
+            stimulated = 1.0 - math.exp(photon * inverse_kt[d])
+            collisions = van_der_waals[k] * math.exp(exponent[k] * log_t4[d]) * perturbers[d]
+            peak[k, d] = strength[k] * absorbers * stimulated * inverse
+            damping[k, d] = (collisions + stark[k] * electrons[d] + radiative[k]) * inverse * _DAMPING
+
+
+def _departure_factors(line, temperature, departures):
     """Which lines depart from LTE, and their factors ``(b_l - b_u x) / (1 - x)`` and ``b_u`` minus that."""
     departure = np.full(len(line["wavelength"]), -1)
     lower, upper = [], []
@@ -153,23 +190,34 @@ def _departure_factors(line, boltzmann, departures):
             if coefficients.has(ion):
                 departure[i] = len(lower)
                 lower.append(coefficients.at(ion, energy))
-                upper.append(coefficients.at(ion, energy + 12398.42 / float(line["wavelength"][i])))
+                upper.append(coefficients.at(ion, energy + _VOLT_ANGSTROM / float(line["wavelength"][i])))
     if not lower:
-        return departure, np.empty((0, boltzmann.shape[1])), np.empty((0, boltzmann.shape[1]))
-    x = np.empty((len(lower), boltzmann.shape[1]))
-    x[departure[departure >= 0]] = boltzmann[departure >= 0]
+        return departure, np.empty((0, len(temperature))), np.empty((0, len(temperature)))
+    x = np.empty((len(lower), len(temperature)))
+    x[departure[departure >= 0]] = stimulated(line["wavelength"][departure >= 0], temperature)
     absorbed = (np.array(lower) - np.array(upper) * x) / (1.0 - x)
     return departure, absorbed, np.array(upper) - absorbed
 
 
 def line_reach(wavelength, peak, damping, doppler, opacity, log_tau, wing):
     """Distance in angstrom at which the line falls below `wing` times the continuous opacity at every depth."""
-    seen = (log_tau > -4.0) & (log_tau < 0.6)
-    ratio = peak[:, seen] / opacity[seen]
-    angstrom = wavelength**2 / _SPEED
-    lorentz = np.sqrt(np.max(ratio * damping[:, seen] * doppler[:, seen] ** 2, axis=1) / (math.sqrt(math.pi) * wing))
-    gauss = doppler.max(axis=1) * np.sqrt(np.log(np.maximum(ratio.max(axis=1) / wing, 1.0 + 1e-9)))
-    return np.minimum(np.maximum(lorentz, gauss) * angstrom, 150.0)
+    return _reach(wavelength, peak, damping, doppler, 1.0 / opacity, np.flatnonzero(_seen(log_tau)), wing)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _reach(wavelength, peak, damping, doppler, inverse_opacity, depths, wing):
+    reach = np.empty(len(wavelength))
+    for k in range(len(wavelength)):
+        centre, lorentz, width = 0.0, 0.0, 0.0
+        for d in depths:
+            ratio = peak[k, d] * inverse_opacity[d]
+            centre = max(centre, ratio)
+            lorentz = max(lorentz, ratio * damping[k, d] * doppler[k, d] ** 2)
+            width = max(width, doppler[k, d])
+        gauss = width * math.sqrt(math.log(max(centre / wing, 1.0 + 1e-9)))
+        hertz = max(math.sqrt(lorentz / (math.sqrt(math.pi) * wing)), gauss)
+        reach[k] = min(hertz * wavelength[k] ** 2 / _SPEED, _FARTHEST)
+    return reach
 
 
 def add_lines(

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.synthesis.nlte.atmosphere import Atmosphere
-from kcinn.synthesis.nlte.constants import ATOMIC_MASS, BOLTZMANN, ELECTRON_VOLT, LINE_STRENGTH, PLANCK
-from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, ion_fractions, masses
-from kcinn.synthesis.nlte.equation_of_state import carbon_and_oxygen_in_co
+from kcinn.synthesis.nlte.constants import BOLTZMANN, ELECTRON_VOLT, LINE_STRENGTH
+from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, masses
+from kcinn.synthesis.nlte.equation_of_state import DISSOCIATION, molecules_per_state
 from kcinn.synthesis.nlte.lines import MARGIN, LineOpacity, doppler_width, line_reach, stimulated
 from kcinn.synthesis.nlte.tables import load
 
-CH_DISSOCIATION = 3.465  # eV, Huber & Herzberg (1979)
 _RADIATIVE = 1e7  # s-1
 _VAN_DER_WAALS = 3e-8  # rad/s cm3
 
@@ -32,19 +31,11 @@ def ch_lines(
     table, plasma = load("ch"), atmosphere.plasma
     lower, upper = np.searchsorted(table["wavelength"], [window[0] - MARGIN, window[1] + MARGIN])
     wavelength, log_gf, energy = (table[key][lower:upper] for key in ("wavelength", "log_gf", "energy"))
-    hydrogen, carbon = masses()[1], masses()[ATOMIC_NUMBER["C"]]
-    reduced = hydrogen * carbon / (hydrogen + carbon) * ATOMIC_MASS
+    hydrogen, carbon = ATOMIC_NUMBER["H"], ATOMIC_NUMBER["C"]
+    per_state = molecules_per_state(plasma, carbon, hydrogen, DISSOCIATION["CH"])
     kt = BOLTZMANN * plasma.temperature
-    bound, _ = carbon_and_oxygen_in_co(plasma)
-    carbon_atoms = plasma.abundances[6] * plasma.hydrogen * (1.0 - bound)
-    carbon_atoms = carbon_atoms * ion_fractions(plasma.saha, plasma.electrons)[6, 0]
-    # n(CH) over its partition function: the dissociation equilibrium cancels the internal partition function
-    per_state = (
-        carbon_atoms / plasma.partition[6, 0] * plasma.h_neutral / plasma.partition[1, 0]
-        * (PLANCK**2 / (2.0 * math.pi * reduced * kt)) ** 1.5 * np.exp(CH_DISSOCIATION * ELECTRON_VOLT / kt)
-    )  # fmt: skip
     oscillator = LINE_STRENGTH * 10.0 ** log_gf.astype(np.float64)
-    doppler = doppler_width(wavelength, hydrogen + carbon, plasma.temperature, vmic)
+    doppler = doppler_width(wavelength, masses()[hydrogen] + masses()[carbon], plasma.temperature, vmic)
     strength = oscillator[:, None] * per_state * np.exp(-energy[:, None] * ELECTRON_VOLT / kt)
     peak = strength * (1.0 - stimulated(wavelength, plasma.temperature)) / (math.sqrt(math.pi) * doppler)
     seen = (atmosphere.log_tau > -4.0) & (atmosphere.log_tau < 0.6)

@@ -22,7 +22,7 @@ from kcinn.synthesis.nlte.transfer import MU, MU_WEIGHTS, emergent_flux, line_fl
 
 VERSION = "1"
 CONTINUUM_SPACING = 45.0  # angstrom between the wavelengths at which the continuum is computed
-FAINTEST_LINE = 1e-3  # of the continuous opacity
+FAINTEST_LINE = 3e-3  # of the continuous opacity
 WING = 2e-3  # of the continuous opacity, where a line is cut off
 # Where the engine cannot be right for any star, and why (air angstrom).
 UNRELIABLE_WINDOWS = (
@@ -153,6 +153,7 @@ def _fluxes(
     for lines in line_lists:
         add_lines(wavelength, lines, line_opacity, excess)
     line_flux(
-        wavelength, nodes, opacity, emissivity, source, line_opacity, excess, log_tau, weight, MU, MU_WEIGHTS, flux
-    )
+        wavelength, nodes, absorption, scattering, source, mean,
+        line_opacity, excess, log_tau, weight, MU, MU_WEIGHTS, flux,
+    )  # fmt: skip
     return flux, np.interp(wavelength, nodes, continuum_flux)

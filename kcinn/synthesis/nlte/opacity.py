@@ -14,7 +14,9 @@ from kcinn.synthesis.nlte.constants import (
     SPEED_OF_LIGHT,
     THOMSON,
 )
-from kcinn.synthesis.nlte.equation_of_state import Plasma
+from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER
+from kcinn.synthesis.nlte.equation_of_state import DISSOCIATION, Plasma, atoms_per_state, molecules_per_state
+from kcinn.synthesis.nlte.tables import load
 
 # John (1988), A&A 193, 189: bound-free coefficients (eq. 5) and free-free tables 3a (> 0.3645 um) and 3b (below).
 _BOUND_FREE = (152.519, 49.534, -118.858, 92.536, -34.194, 4.982)
@@ -60,7 +62,8 @@ def continuum(wavelength: ArrayLike, plasma: Plasma) -> tuple[NDArray[np.float64
     -------
     absorption, scattering : ndarray, shape (n_wavelength, n_depth), cm-1
         Absorption is corrected for stimulated emission. H- from John (1988), hydrogen with Kramers cross-sections,
-        Rayleigh scattering by H after Dalgarno and by H2 after Dalgarno & Williams (1962), Thomson scattering.
+        metals, CH and OH from ``photoionisation.npz``, Rayleigh scattering by H after Dalgarno and by H2 after
+        Dalgarno & Williams (1962), Thomson scattering.
     """
     micron = np.atleast_1d(np.asarray(wavelength, dtype=np.float64))[:, None] * 1e-4
     kt = BOLTZMANN * plasma.temperature
@@ -70,6 +73,7 @@ def continuum(wavelength: ArrayLike, plasma: Plasma) -> tuple[NDArray[np.float64
         _h_minus_bound_free(micron) * plasma.h_minus * stimulated
         + _h_minus_free_free(micron, plasma.temperature) * (plasma.electrons * kt) * plasma.h_neutral
         + _hydrogen_bound_free(micron, kt) * plasma.h_neutral * stimulated
+        + _metals(micron[:, 0] * 1e4, plasma) * stimulated
         + _FREE_FREE * _GAUNT_FREE_FREE / (frequency**3 * np.sqrt(plasma.temperature))
         * plasma.electrons * plasma.protons * stimulated
     )  # fmt: skip
@@ -101,3 +105,25 @@ def _hydrogen_bound_free(micron, kt):
     occupied = np.exp(-ryd * (1.0 - 1.0 / n[:, None] ** 2) / kt)
     high = np.exp(-ryd * (1.0 - 1.0 / (_LEVELS + 1) ** 2) / kt) - np.exp(-ryd / kt)
     return edges @ occupied + 2.0 * _KRAMERS / (2.0 * ryd / kt) * (micron / _EDGE) ** 3 * high
+
+
+def _metals(wavelength, plasma):
+    """Bound-free absorption of metals and dissociation of molecules, before stimulated emission, cm-1."""
+    table = load("photoionisation")
+    nodes = table["temperature"]
+    i = np.clip(np.searchsorted(nodes, plasma.temperature) - 1, 0, len(nodes) - 2)
+    weight = np.clip((plasma.temperature - nodes[i]) / (nodes[i + 1] - nodes[i]), 0.0, 1.0)
+    j = np.clip(np.searchsorted(table["wavelength"], wavelength) - 1, 0, len(table["wavelength"]) - 2)
+    share = (wavelength - table["wavelength"][j]) / (table["wavelength"][j + 1] - table["wavelength"][j])
+    share = np.clip(share, 0.0, 1.0)[:, None]
+    absorption = np.zeros((len(wavelength), len(plasma.temperature)))
+    for name, logarithm in zip(table["absorber"], table["log_cross_section"], strict=True):
+        if name in DISSOCIATION:
+            first, second = (ATOMIC_NUMBER[symbol] for symbol in name)
+            absorbers = molecules_per_state(plasma, first, second, DISSOCIATION[name])
+        else:
+            absorbers = atoms_per_state(plasma, ATOMIC_NUMBER[name])
+        at_wavelength = (1.0 - share) * logarithm[j] + share * logarithm[j + 1]  # (n_wavelength, n_temperature)
+        section = (1.0 - weight) * at_wavelength[:, i] + weight * at_wavelength[:, i + 1]
+        absorption += np.exp(section) * absorbers
+    return absorption

@@ -12,7 +12,8 @@ N_ANGLES = 3
 _nodes, _weights = np.polynomial.legendre.leggauss(N_ANGLES)
 MU = (_nodes + 1.0) / 2.0  # cosines of the rays, Gauss-Legendre on (0, 1)
 MU_WEIGHTS = _weights / 2.0
-_OPAQUE = 18.0  # optical depth along a ray beyond which nothing reaches the surface
+_OPAQUE = 18.0  # optical depth beyond which nothing reaches the surface
+_THICK = 3000.0  # optical depth of a single step that counts as infinite
 
 
 def tau_weights(log_tau: NDArray[np.float64], reference_opacity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -31,61 +32,125 @@ def _linear_weights(t):
 
 
 @numba.njit(cache=True, fastmath=True)
+def _surface_flux(source, opacity, log_tau, weight, mu, mu_weights, work):
+    """Flux at one wavelength from `source` and `opacity` (n_depth,); `work` (3, n_depth) is overwritten.
+
+    The inner loop carries nothing from depth to depth, so that the compiler can use vector instructions: hence the
+    exponential as a power of a polynomial, good to 1e-8 of itself for optical depths up to 1.
+    """
+    step, transmitted, emitted = work
+    before = opacity[0] * weight[0]
+    tau = 0.0
+    last = 0
+    while last < len(log_tau) - 1 and tau < _OPAQUE:
+        last += 1
+        after = opacity[last] * weight[last]
+        step[last] = 0.5 * (before + after) * (log_tau[last] - log_tau[last - 1])
+        before = after
+        tau += step[last]
+    slope = (source[last] - source[last - 1]) / step[last]
+    total = 0.0
+    for m in range(len(mu)):
+        inverse_mu = 1.0 / mu[m]
+        for d in range(1, last + 1):
+            t = min(step[d] * inverse_mu, _THICK)
+            x = 0.0625 * t
+            power = 1.0 + x * (1.0 + x * (1.0 / 2.0 + x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0)))))
+            power *= power
+            power *= power
+            power *= power
+            power *= power  # exp(t)
+            inverse = 1.0 / (power * t)
+            mean = (power - 1.0) * inverse
+            transmitted[d] = t * inverse
+            emitted[d] = (1.0 - mean) * source[d - 1] + (mean - transmitted[d]) * source[d]
+        reached, intensity = 1.0, 0.0
+        for d in range(1, last + 1):
+            intensity += reached * emitted[d]
+            reached *= transmitted[d]
+        intensity += reached * (source[last] + slope * mu[m])
+        total += mu_weights[m] * mu[m] * intensity
+    return 2.0 * math.pi * total
+
+
+@numba.njit(cache=True, fastmath=True)
 def emergent_flux(source, opacity, log_tau, weight, mu, mu_weights, flux):
     """Flux (2 pi int I mu dmu) at the surface for every wavelength, written to `flux` (n_wavelength,).
 
     `source` and `opacity`, shape (n_wavelength, n_depth); `weight` from `tau_weights`. The source function is linear
     in optical depth between depths and beyond the last one.
     """
-    n_depth = len(log_tau)
-    n_mu = len(mu)
+    work = np.empty((3, len(log_tau)))
     for j in range(len(flux)):
-        total = 0.0
-        reached = np.ones(n_mu)
-        before = opacity[j, 0] * weight[0]
-        tau = 0.0
-        last = n_depth
-        for d in range(1, n_depth):
-            after = opacity[j, d] * weight[d]
-            step = 0.5 * (before + after) * (log_tau[d] - log_tau[d - 1])
-            before = after
-            for m in range(n_mu):
-                if reached[m] > 0.0:
-                    transmitted, near, far = _linear_weights(step / mu[m])
-                    total += mu_weights[m] * mu[m] * reached[m] * (near * source[j, d - 1] + far * source[j, d])
-                    reached[m] *= transmitted
-            tau += step
-            if tau > _OPAQUE:
-                last = d
-                break
-        if last == n_depth:
-            slope = (source[j, n_depth - 1] - source[j, n_depth - 2]) / step
-            for m in range(n_mu):
-                total += mu_weights[m] * mu[m] * reached[m] * (source[j, n_depth - 1] + slope * mu[m])
-        flux[j] = 2.0 * math.pi * total
+        flux[j] = _surface_flux(source[j], opacity[j], log_tau, weight, mu, mu_weights, work)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _eddington(emitted, scattering, opacity, spacing, weight, work, mean):
+    """Mean intensity in Eddington's approximation at one wavelength, written to `mean`; all (n_depth,).
+
+    ``d2J/dtau2 = 3 (J - S)`` with ``S = (emitted + scattering J) / opacity``, nothing falling in from outside and
+    J = S at the last depth, as a tridiagonal system solved inwards and back. `spacing` (n_depth - 1,) is half the
+    distance of the depths in log tau; `work` (n_depth,) is overwritten.
+    """
+    last = len(mean) - 1
+    step_above, upper, elimination, right = 0.0, 0.0, 0.0, 0.0
+    boundary = math.sqrt(3.0)
+    slope = opacity[0] * weight[0]
+    for d in range(last):
+        slope_below = opacity[d + 1] * weight[d + 1]
+        step = (slope + slope_below) * spacing[d]  # optical depth to the next
+        slope = slope_below
+        lower = 1.0 / step
+        # three times half the optical depth between the neighbours, over opacity
+        thickness = 1.5 * (step_above + step) / opacity[d]
+        diagonal = upper + lower + thickness * (opacity[d] - scattering[d]) + boundary
+        inverse = 1.0 / (diagonal - upper * elimination)
+        right = (thickness * emitted[d] + upper * right) * inverse
+        elimination = lower * inverse
+        work[d], mean[d] = elimination, right
+        step_above, upper, boundary = step, lower, 0.0
+    mean[last] = emitted[last] / (opacity[last] - scattering[last])
+    for d in range(last - 1, -1, -1):
+        mean[d] += work[d] * mean[d + 1]
 
 
 @numba.njit(cache=True, fastmath=True)
 def line_flux(
-    wavelength, nodes, opacity, emissivity, planck, line_opacity, excess, log_tau, weight, mu, mu_weights, flux
-):
+    wavelength, nodes, absorption, scattering, planck, continuum_mean,
+    line_opacity, excess, log_tau, weight, mu, mu_weights, flux,
+):  # fmt: skip
     """Flux with lines, written to `flux` (n_wavelength,).
 
-    Continuous `opacity`, `emissivity` and `planck`, shape (n_nodes, n_depth), are linear between the wavelengths
-    `nodes`; lines add `line_opacity` and emit ``(line_opacity + excess) * planck``, shape (n_wavelength, n_depth).
+    Continuous `absorption` and `scattering`, `planck` and the mean intensity without lines `continuum_mean`, shape
+    (n_nodes, n_depth), are linear between the wavelengths `nodes`; lines add `line_opacity` and emit
+    ``(line_opacity + excess) * planck``, shape (n_wavelength, n_depth). What is scattered inside a line is the
+    radiation there: that of Eddington's approximation, times the factor by which it is off in the continuum.
     """
-    n_depth = len(log_tau)
-    source, total = np.empty((1, n_depth)), np.empty((1, n_depth))
+    n_nodes, n_depth = len(nodes), len(log_tau)
+    spacing = 0.5 * np.diff(log_tau)
+    work, mean = np.empty((2, n_depth))
+    correction = np.empty((n_nodes, n_depth))
+    for i in range(n_nodes):
+        _eddington(absorption[i] * planck[i], scattering[i], absorption[i] + scattering[i], spacing, weight, work, mean)
+        correction[i] = continuum_mean[i] / mean
+    emitted, scattered = np.empty((2, n_depth))
+    source, total = np.empty((2, n_depth))
+    rays = np.empty((3, n_depth))
     for j in range(len(wavelength)):
-        i = min(max(np.searchsorted(nodes, wavelength[j]) - 1, 0), len(nodes) - 2)
+        i = min(max(np.searchsorted(nodes, wavelength[j]) - 1, 0), n_nodes - 2)
         u = (wavelength[j] - nodes[i]) / (nodes[i + 1] - nodes[i])
         for d in range(n_depth):
+            absorbed = (1.0 - u) * absorption[i, d] + u * absorption[i + 1, d] + line_opacity[j, d]
+            scattered[d] = (1.0 - u) * scattering[i, d] + u * scattering[i + 1, d]
             thermal = (1.0 - u) * planck[i, d] + u * planck[i + 1, d]
-            emitted = (1.0 - u) * emissivity[i, d] + u * emissivity[i + 1, d]
-            emitted += (line_opacity[j, d] + excess[j, d]) * thermal
-            total[0, d] = (1.0 - u) * opacity[i, d] + u * opacity[i + 1, d] + line_opacity[j, d]
-            source[0, d] = emitted / total[0, d]
-        emergent_flux(source, total, log_tau, weight, mu, mu_weights, flux[j : j + 1])
+            emitted[d] = (absorbed + excess[j, d]) * thermal
+            total[d] = absorbed + scattered[d]
+        _eddington(emitted, scattered, total, spacing, weight, work, mean)
+        for d in range(n_depth):
+            factor = (1.0 - u) * correction[i, d] + u * correction[i + 1, d]
+            source[d] = (emitted[d] + scattered[d] * factor * mean[d]) / total[d]
+        flux[j] = _surface_flux(source, total, log_tau, weight, mu, mu_weights, rays)
 
 
 @numba.njit(cache=True, fastmath=True)
