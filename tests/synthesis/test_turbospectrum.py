@@ -24,6 +24,7 @@ from kcinn.synthesis.nlte import NLTEEngine, atmosphere
 from kcinn.synthesis.nlte.constants import BOLTZMANN
 from kcinn.synthesis.nlte.elements import abundances
 from kcinn.synthesis.turbospectrum import Turbospectrum
+from kcinn.synthesis.turbospectrum.departure import Departure
 from kcinn.synthesis.turbospectrum.line_list import coverage, cut
 from kcinn.synthesis.turbospectrum.marcs import MarcsGrid
 
@@ -146,6 +147,31 @@ def test_giants_take_spheres(tmp_path):
     assert {path.name[0] + path.name[12:16] for path in MarcsGrid(tmp_path).cube(4700.0, 2.2, -0.2)} == {"sm1.0"}
 
 
+def test_departures_that_do_not_reach_a_star_are_refused(tmp_path):
+    """The interpolator itself would read at random."""
+    names = [marcs_name(5500.0, 4.0, fe_h) for fe_h in (-0.5, 0.0)]
+    rows = [f"'{name[:-4]}' 5500.0 4.0 0.0 0.0 0.0 2.0 {value} 1" for name in names for value in (6.0, 6.5)]
+    index = tmp_path / "index"
+    index.write_text("\n".join(["# header", *(rows * 5001)]) + "\n")
+    calcium = Departure("Ca", index, index, index)
+    assert calcium.n_entries == 20004
+    models = [tmp_path / name for name in names]
+    calcium.check(models, 6.05)
+    calcium.check(models, 5.0)  # beyond its ends the grid counts as constant
+    with pytest.raises(KcinnError, match=r"no departures for A\(Ca\)=6.25.*only for 6.00, 6.50"):
+        calcium.check(models, 6.25)
+    with pytest.raises(KcinnError, match="no departures of Ca for the model p6000_.*atmospheres"):
+        calcium.check([*models, tmp_path / marcs_name(6000.0, 4.0, 0.0)], 6.0)
+    with pytest.raises(KcinnError, match="unknown element 'Xx'"):
+        Departure("Xx", index, index, index)
+    with pytest.raises(KcinnError, match="no file .*absent. Give the path of its atom"):
+        Departure("Ca", index, index, tmp_path / "absent")
+    other = tmp_path / "other"
+    other.write_text("# header\nmodel 5500.0\n")
+    with pytest.raises(KcinnError, match="other, line 2: expected model"):
+        Departure("Ca", index, other, index).check(models, 6.0)
+
+
 # what goes wrong
 
 
@@ -205,7 +231,7 @@ def test_missing_parts_are_named_with_their_remedy(stand_in, tmp_path):
     files = {key: tmp_path / "list" for key in ("grid", "index", "atom")}
     with pytest.raises(KcinnError, match="tabulated on MARCS models.*atmospheres="):
         Turbospectrum(programs, lists, departures={"Ca": files})
-    with pytest.raises(KcinnError, match="grid, index, atom. Received: 'Ca' with grid"):
+    with pytest.raises(KcinnError, match="departures of Ca: expected the files grid, index, atom"):
         Turbospectrum(programs, lists, departures={"Ca": {"grid": "x"}})
     with pytest.raises(KcinnError, match="unknown elements.*'Xx'"):
         Turbospectrum(programs, lists, solar_abundances={"Xx": 1.0})
@@ -278,7 +304,8 @@ def test_a_killed_run_goes_on_where_it_stopped(folder, line_list, tmp_path):
     )
     path, parts = tmp_path / "grid.h5", tmp_path / "grid.h5.parts"
     command = [sys.executable, "-c", script, str(path), os.path.dirname(__file__)]
-    process = subprocess.Popen(command)
+    # killed, it leaves its temporary folder behind
+    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)})
     deadline = time.monotonic() + 120
     while not list(parts.glob("*.npy")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

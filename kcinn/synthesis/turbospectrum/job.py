@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,13 @@ from kcinn.errors import KcinnError
 from kcinn.synthesis.nlte.atmosphere import Atmosphere
 from kcinn.synthesis.nlte.constants import BOLTZMANN
 from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER
+from kcinn.synthesis.turbospectrum.departure import Departure
 
 ABUNDANCE_LINE = 8  # of a file of departure coefficients, counted from 0
 OPACITY_MARGIN = 5.0  # angstrom
 LOG_TAIL = 6  # lines of a failed program's log that its error shows
 BACKTRACE = ("#", "\tat ", "Error termination")  # what Fortran adds to its error
 NO_LEVELS = "missing level identification"  # what bsyn writes before it falls back to LTE
-
-
-@dataclass(frozen=True)
-class Departure:
-    """Files of an element out of LTE: grid of departure coefficients, its index with `n_entries`, model atom."""
-
-    grid: Path
-    index: Path
-    atom: Path
-    n_entries: int
 
 
 class Job:
@@ -77,6 +67,7 @@ class Job:
         if not departures:
             self._run(program, [*names, *star, *ending], "model", remedy)
         for symbol, files in departures.items():
+            files.check(models, self.abundances[symbol])
             for kind, path in (("grid", files.grid), ("index", files.index), ("atom", files.atom)):
                 (self.folder / f"{kind}.{symbol}").symlink_to(path)
             abundance = f"{self.abundances[symbol]:.4f}"

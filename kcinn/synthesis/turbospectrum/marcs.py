@@ -44,13 +44,13 @@ class MarcsGrid:
             match = _NAME.fullmatch(path.name)
             if match is None or match["composition"] != "st":
                 continue
-            node = (float(match["teff"]), float(match["logg"]), float(match["fe_h"]))
+            where = node(path)
             oddity = abs(float(match["mass"]) - STANDARD_MASS) + abs(float(match["vmic"]) - STANDARD_VMIC)
             models = found[match["geometry"]]
-            if node not in models or oddity < models[node][0]:
-                models[node] = oddity, path
+            if where not in models or oddity < models[where][0]:
+                models[where] = oddity, path
         self.models = {
-            geometry: {node: path for node, (_, path) in models.items()} for geometry, models in found.items()
+            geometry: {where: path for where, (_, path) in models.items()} for geometry, models in found.items()
         }
         if len(self) == 0:
             raise KcinnError(
@@ -64,7 +64,7 @@ class MarcsGrid:
     @property
     def validity(self) -> dict[str, tuple[float, float]]:
         """Range of teff (K), logg and fe_h of the models."""
-        nodes = np.array([node for models in self.models.values() for node in models])
+        nodes = np.array([where for models in self.models.values() for where in models])
         ends = zip(nodes.min(axis=0).tolist(), nodes.max(axis=0).tolist(), strict=True)
         return dict(zip(("teff", "logg", "fe_h"), ends, strict=True))
 
@@ -97,6 +97,14 @@ class MarcsGrid:
             f"{self.folder}: no complete cube of MARCS models surrounds teff={teff:g}, logg={logg:g}, fe_h={fe_h:g}. "
             f"The {len(self)} models there reach over {covered}, with gaps. Add models, or narrow labels or region."
         )
+
+
+def node(path: Path) -> Node:
+    """teff, logg and fe_h of a model, from its name."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise KcinnError(f"{path} is not named like a MARCS model")
+    return float(match["teff"]), float(match["logg"]), float(match["fe_h"])
 
 
 def _pairs(axis: np.ndarray, value: float) -> list[tuple[float, float]]:

