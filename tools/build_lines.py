@@ -185,7 +185,8 @@ def main() -> None:
     options = parser.parse_args()
     abo = CrossSections(options.abo)
     rows = gaia_eso(options.ges_list, abo) + kurucz(options.blue_list, options.blue_damping, abo)
-    values = dict(zip(COLUMNS, np.array(sorted(rows)).T, strict=True))
+    # a set: the blue list holds everything between 3980 and 4017 angstrom twice
+    values = dict(zip(COLUMNS, np.array(sorted(set(rows))).T, strict=True))
     table = {
         "wavelength": values["wavelength"],
         "atomic_number": values["atomic_number"].astype(np.uint8),
