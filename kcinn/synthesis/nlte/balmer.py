@@ -19,9 +19,12 @@ from kcinn.synthesis.nlte.constants import (
     KILOMETRE,
     LINE_STRENGTH,
     PLANCK,
+    RYDBERG_HYDROGEN,
     SPEED_OF_LIGHT,
 )
+from kcinn.synthesis.nlte.departures import Departures
 from kcinn.synthesis.nlte.equation_of_state import Plasma
+from kcinn.synthesis.nlte.lines import stimulated
 from kcinn.synthesis.nlte.tables import load
 
 # upper level: air wavelength (A), absorption oscillator strength (Wiese & Fuhr 2009, J. Phys. Chem. Ref. Data 38, 565)
@@ -50,13 +53,31 @@ _BOHR_AREA = 2.8002852e-17  # cm2
 _HOLTSMARK = 1.25e-9  # statvolt/cm cm2: normal field strength per n_e^(2/3)
 
 
-def add_balmer(wavelength: NDArray[np.float64], atmosphere: Atmosphere, vmic: float, opacity: NDArray) -> None:
-    """Add every Balmer line within `REACH` to `opacity` (n_wavelength, n_depth), cm-1, in place; LTE."""
+def add_balmer(
+    wavelength: NDArray[np.float64],
+    atmosphere: Atmosphere,
+    vmic: float,
+    departures: Departures | None,
+    opacity: NDArray[np.float64],
+    excess: NDArray[np.float64],
+) -> None:
+    """Add every Balmer line within `REACH` to `opacity` and `excess` (n_wavelength, n_depth), cm-1, in place.
+
+    `excess` is emissivity over the Planck function minus opacity; without `departures` the lines are in LTE.
+    """
     for upper, (centre, _) in LINES.items():
         first, last = np.searchsorted(wavelength, [centre - REACH, centre + REACH])
         if last > first:
             nodes, profile = line_opacity(upper, atmosphere.plasma, vmic)
-            _interpolate(wavelength[first:last], centre, nodes, profile, opacity[first:last])
+            near = slice(first, last)
+            if departures is None:
+                _interpolate(wavelength[near], centre, nodes, profile, opacity[near])
+                continue
+            boltzmann = stimulated(np.array([centre]), atmosphere.plasma.temperature)[0]
+            populated = departures.at(1, RYDBERG_HYDROGEN * (1.0 - 1.0 / upper**2))
+            absorbed = (departures.at(1, LOWER_ENERGY) - populated * boltzmann) / (1.0 - boltzmann)
+            _interpolate(wavelength[near], centre, nodes, profile * absorbed, opacity[near])
+            _interpolate(wavelength[near], centre, nodes, profile * (populated - absorbed), excess[near])
 
 
 def line_opacity(upper: int, plasma: Plasma, vmic: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -74,11 +74,13 @@ def departures(
     """Departure coefficients of an element at the depths `log_tau`.
 
     ln b is linear in every label and in log tau5000; labels outside the table take its edge, depths outside it b = 1.
-    `x_h` is [X/H]: where the table has more than one node in it, saturation of the element's own lines is followed.
+    `x_h` is [X/H]: tables follow the saturation of the element's own lines with nodes in it or, relative to iron, in
+    [X/Fe].
     """
     table = load(_PREFIX + symbol)
     log_b = table["log_b"].astype(np.float64)
-    for name, value in (("teff", teff), ("logg", logg), ("fe_h", fe_h), ("x_h", x_h)):
+    abundance = ("x_h", x_h) if "x_h" in table else ("x_fe", x_h - fe_h)
+    for name, value in (("teff", teff), ("logg", logg), ("fe_h", fe_h), abundance):
         if len(table[name]) == 1:
             log_b = log_b[0]
             continue

@@ -15,7 +15,7 @@ from kcinn.synthesis.nlte.balmer import add_balmer
 from kcinn.synthesis.nlte.departures import Departures, check_species, departures
 from kcinn.synthesis.nlte.elements import SOLAR_SOURCE, abundances
 from kcinn.synthesis.nlte.lines import WINDOWS, add_lines, atomic_lines, elements
-from kcinn.synthesis.nlte.molecules import ch_lines
+from kcinn.synthesis.nlte.molecules import MOLECULES, check_molecules, molecular_lines
 from kcinn.synthesis.nlte.opacity import continuum, planck
 from kcinn.synthesis.nlte.tables import load
 from kcinn.synthesis.nlte.transfer import MU, MU_WEIGHTS, emergent_flux, line_flux, mean_intensity, tau_weights
@@ -48,11 +48,14 @@ class NLTEEngine(Engine):
     ----------
     nlte : iterable of str, optional
         Symbols of the elements whose lines depart from LTE; none is pure LTE.
+    molecules : iterable of str, optional
+        Molecules whose lines are drawn, all that the engine knows unless said.
 
     Raises
     ------
     KcinnError
-        If there are no departure coefficients for an element; the message lists what there is.
+        If there are no departure coefficients for an element, or no lines of a molecule; the message lists what there
+        is.
 
     Notes
     -----
@@ -72,9 +75,10 @@ class NLTEEngine(Engine):
     coverage = WINDOWS
     unreliable_windows = UNRELIABLE_WINDOWS
 
-    def __init__(self, nlte: Iterable[str] = ()) -> None:
-        self.nlte = tuple(nlte)
+    def __init__(self, nlte: Iterable[str] = (), molecules: Iterable[str] = tuple(MOLECULES)) -> None:
+        self.nlte, self.molecules = tuple(nlte), tuple(molecules)
         check_species(self.nlte)
+        check_molecules(self.molecules)
         self._labels = {f"{symbol.lower()}_fe": symbol for symbol in elements() if symbol not in ("H", "He", "Fe")}
         self.validity: dict[str, tuple[float, float]] = {
             "teff": (4000.0, 7000.0),
@@ -91,6 +95,7 @@ class NLTEEngine(Engine):
             "engine": self.name,
             "engine_version": self.version,
             "nlte_species": list(self.nlte),
+            "molecules": list(self.molecules),
             "solar_abundances": SOLAR_SOURCE,
             "medium": "air",
             "unreliable_windows": [list(window) for window in self.unreliable_windows],
@@ -102,7 +107,7 @@ class NLTEEngine(Engine):
         atmosphere = self._atmosphere(labels)
         coefficients = self._departures(labels, atmosphere.log_tau)
         fluxes = (
-            _fluxes(atmosphere, labels["vmic"], coefficients, window, wavelength)
+            _fluxes(atmosphere, labels["vmic"], coefficients, self.molecules, window, wavelength)
             for window, wavelength in zip(windows, wavelengths, strict=True)
         )
         return [flux / continuum_flux for flux, continuum_flux in fluxes]
@@ -115,7 +120,7 @@ class NLTEEngine(Engine):
     def _departures(self, labels: Mapping[str, float], log_tau: NDArray[np.float64]) -> dict[str, Departures]:
         where = {name: labels[name] for name in ("teff", "logg", "fe_h")}
         return {
-            symbol: departures(symbol, log_tau, **where, x_h=labels["fe_h"] + labels[f"{symbol.lower()}_fe"])
+            symbol: departures(symbol, log_tau, **where, x_h=labels["fe_h"] + labels.get(f"{symbol.lower()}_fe", 0.0))
             for symbol in self.nlte
         }
 
@@ -124,6 +129,7 @@ def _fluxes(
     atmosphere: Atmosphere,
     vmic: float,
     coefficients: Mapping[str, Departures],
+    molecules: tuple[str, ...],
     window: Window,
     wavelength: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,11 +151,11 @@ def _fluxes(
     limits = {"faintest": FAINTEST_LINE, "wing": WING}
     line_lists = [
         atomic_lines(load("lines"), atmosphere, vmic, window, middle, coefficients, **limits),
-        ch_lines(atmosphere, vmic, window, middle, **limits),
+        molecular_lines(load("molecules"), molecules, atmosphere, vmic, window, middle, **limits),
     ]
     flux = np.empty(len(wavelength))
     line_opacity, excess = np.zeros((2, len(wavelength), len(log_tau)))
-    add_balmer(wavelength, atmosphere, vmic, line_opacity)
+    add_balmer(wavelength, atmosphere, vmic, coefficients.get("H"), line_opacity, excess)
     for lines in line_lists:
         add_lines(wavelength, lines, line_opacity, excess)
     line_flux(
