@@ -75,7 +75,8 @@ def main() -> None:
         lte, nlte, dex = np.mean([correction(symbol, line, star, x_fe) for line in lines], axis=0)
         where = f"{lines[0]:.1f}" if len(lines) == 1 else f"{len(lines)} lines"
         print(
-            f"{symbol:2s} {where:8s} {star[0]} {star[1]:.2f} {star[2]:+.1f}: {lte:6.1f} {nlte:6.1f} {dex:+.3f}; {published}",
+            f"{symbol:2s} {where:8s} {star[0]} {star[1]:.2f} {star[2]:+.1f}: "
+            f"{lte:6.1f} {nlte:6.1f} {dex:+.3f}; {published}",
             flush=True,
         )
 

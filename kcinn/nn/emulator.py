@@ -82,8 +82,8 @@ class Emulator(keras.Model):
         `error` becomes ``(n_errors, n_components)``, such that a standard normal vector times it has the covariance of
         the residuals along their principal axes.
         """
-        residuals = np.asarray(residuals, dtype=np.float64) / math.sqrt(len(residuals))
-        power, axes = np.linalg.eigh(residuals.T @ residuals)
+        values = np.asarray(residuals, dtype=np.float64)
+        power, axes = np.linalg.eigh(values.T @ values / len(values))
         power, axes = power[::-1][: self.n_errors], axes[:, ::-1][:, : self.n_errors]
         self.error.assign((np.sqrt(np.maximum(power, 0.0)) * axes).T.astype(np.float32))
 

@@ -58,7 +58,7 @@ def test_factor_is_the_information_left_by_noise_and_emulator_error(encoder):
         information = columns @ np.linalg.solve(covariance, columns.T) + np.eye(LABELS)
         scatter = np.sqrt(np.diag(np.linalg.inv(lower @ lower.T)))
         ratios.append(scatter / np.sqrt(np.diag(np.linalg.inv(information))))
-    # robust weights cost 3 %, chi-square above one widens errors a little more, and the curvature is of the last but one step
+    # robust weights cost 3 %, chi-square above one a little more, and the curvature is that of the last but one step
     assert np.median(ratios) == pytest.approx(1.05, abs=0.08)
     assert np.min(ratios) > 0.75 and np.max(ratios) < 1.35
 
