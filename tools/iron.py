@@ -8,12 +8,12 @@ equilibrium and ``C`` that of collisional ionisation and its inverse,
 
     b = (R* + C) / (R + C).
 
-R and R* follow from the mean intensity below the ultraviolet line haze. C is the one free function,
-``STRENGTH n_H (T / 4000 K)^POWER exp(-IONISATION / kT)``. Its two constants are anchored on corrections, NLTE minus
-LTE, of +0.10 dex for lines of Fe I in a giant (4500 K, log g 2.5, [Fe/H] -2; what b = 0.79 at log tau5000 = -1 amounts to,
-atom of 607 levels of Bergemann et al. 2012, MNRAS 427, 27, in the test output that Turbospectrum ships) and in a
-turn-off star (6350 K, 4.1, -2.1; in the middle of what published atoms give for HD 84937: +0.03, Korn, Shi & Gehren
-2003, A&A 407, 691, S_H = 3, to +0.21, Mashonkina et al. 2011, A&A 528, A87, no collisions with hydrogen).
+R and R* follow from the mean intensity below the ultraviolet line haze. C is the one free function, ``STRENGTH n_H (T
+/ 4000 K)^POWER exp(-IONISATION / kT)``. Its two constants are anchored on corrections, NLTE minus LTE, of +0.10 dex
+for lines of Fe I in a giant (4500 K, log g 2.5, [Fe/H] -2; what b = 0.79 at log tau5000 = -1 amounts to, atom of 607
+levels of Bergemann et al. 2012, MNRAS 427, 27, in the test output that Turbospectrum ships) and in a turn-off star
+(6350 K, 4.1, -2.1; in the middle of what published atoms give for HD 84937: +0.03, Korn, Shi & Gehren 2003, A&A 407,
+691, S_H = 3, to +0.21, Mashonkina et al. 2011, A&A 528, A87, no collisions with hydrogen).
 """
 
 from __future__ import annotations
