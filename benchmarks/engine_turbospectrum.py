@@ -2,8 +2,9 @@
 
     python benchmarks/engine_turbospectrum.py FILE.npz [--stars N]
 
-Atoms only: Turbospectrum's line list has no molecules. FILE.npz holds `labels` (n, n_labels), `label_names`, `resolving_power`, and `wave_<arm>`, `flux_<arm>` of the arms
-green and red. Prints for every star and arm rms, mean and largest difference with its wavelength, then the medians.
+Atoms only: the line list of Turbospectrum has no molecules. FILE.npz holds `labels` (n, n_labels), `label_names`,
+`resolving_power`, and `wave_<arm>`, `flux_<arm>` of the arms green and red. Prints for every star and arm rms, mean and
+largest difference with its wavelength, then the medians.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from kcinn.synthesis.nlte.lines import LineOpacity
 from kcinn.synthesis.nlte.tables import load
 
 
-def no_lines(atmosphere, *_, **__):
+def no_lines(_table, _molecules, atmosphere, *_, **__):
     empty, none = np.empty((0, len(atmosphere.log_tau))), np.empty(0)
     return LineOpacity(none, empty, empty, empty, none, none.astype(int), empty, empty)
 
@@ -22,7 +22,7 @@ def equivalent_width(monkeypatch):
         assert own.any()
         with monkeypatch.context() as patch:
             patch.setattr(nlte_engine, "load", lambda name: {key: column[own] for key, column in lines.items()})
-            patch.setattr(nlte_engine, "ch_lines", no_lines)
+            patch.setattr(nlte_engine, "molecular_lines", no_lines)
             patch.setattr(nlte_engine, "add_balmer", lambda *_: None)
             window = (wavelength - half, wavelength + half)
             grid, flux = NLTEEngine(nlte).spectrum(labels, windows=[window], step=0.005)

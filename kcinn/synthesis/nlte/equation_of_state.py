@@ -19,8 +19,9 @@ DONORS = np.array(
         for symbol in ["He", "C", "N", "O", "Na", "Mg", "Al", "Si", "S", "K", "Ca", "Ti", "Cr", "Fe", "Ni"]
     ]
 )
-# log10 of n(C) n(O) / n(CO) times kT, dyn cm-2, in powers of 5040/T; Tsuji (1973), A&A 23, 411
+# log10 of n(A) n(B) / n(AB) times kT, dyn cm-2, in powers of 5040/T; Tsuji (1973), A&A 23, 411
 _CO_DISSOCIATION = (13.8206, -11.795, 0.17217, -0.022888, 0.0011349)
+_N2_DISSOCIATION = (13.590, -10.585, 0.22067, -0.029997, 0.0014993)
 # dissociation energies in eV, Huber & Herzberg (1979), Constants of Diatomic Molecules
 DISSOCIATION = {"CH": 3.465, "OH": 4.392}
 H_MINUS_BINDING = 0.754209  # eV, Lykke, Murray & Lineberger (1991)
@@ -95,12 +96,23 @@ def carbon_and_oxygen_in_co(plasma: Plasma) -> tuple[NDArray[np.float64], NDArra
     """Fractions of carbon and of oxygen that are bound in CO, each (n_depth,): half of all carbon at 4000 K."""
     carbon = plasma.abundances[6] * plasma.hydrogen
     oxygen = plasma.abundances[8] * plasma.hydrogen
-    theta = 5040.0 / plasma.temperature
-    dissociation = 10.0 ** np.polynomial.polynomial.polyval(theta, _CO_DISSOCIATION) / (BOLTZMANN * plasma.temperature)
+    dissociation = _dissociation(plasma.temperature, _CO_DISSOCIATION)
     # the smaller root of x^2 - total x + carbon oxygen = 0, written so that no digits cancel
     total = carbon + oxygen + dissociation
     bound = 2.0 * carbon * oxygen / (total + np.sqrt(total**2 - 4.0 * carbon * oxygen))
     return bound / carbon, bound / oxygen
+
+
+def nitrogen_in_n2(plasma: Plasma) -> NDArray[np.float64]:
+    """Fraction of nitrogen that is bound in N2, (n_depth,): half of it at 3900 K in a dwarf."""
+    # free^2 2 / dissociation + free = all
+    ratio = 8.0 * plasma.abundances[7] * plasma.hydrogen / _dissociation(plasma.temperature, _N2_DISSOCIATION)
+    return 1.0 - 2.0 / (1.0 + np.sqrt(1.0 + ratio))
+
+
+def _dissociation(temperature, coefficients):
+    """n(A) n(B) / n(AB), cm-3."""
+    return 10.0 ** np.polynomial.polynomial.polyval(5040.0 / temperature, coefficients) / (BOLTZMANN * temperature)
 
 
 def atoms_per_state(plasma: Plasma, number: int) -> NDArray[np.float64]:
@@ -113,6 +125,8 @@ def atoms_per_state(plasma: Plasma, number: int) -> NDArray[np.float64]:
         atoms = plasma.h_neutral
     elif number in (6, 8):
         atoms = atoms * (1.0 - carbon_and_oxygen_in_co(plasma)[0 if number == 6 else 1])
+    elif number == 7:
+        atoms = atoms * (1.0 - nitrogen_in_n2(plasma))
     return atoms / plasma.partition[number, 0]
 
 

@@ -104,22 +104,46 @@ def atomic_lines(
     wing : float
         A line is followed until its opacity falls below this fraction of the continuous one.
     """
-    plasma, seen = atmosphere.plasma, _seen(atmosphere.log_tau)
+    plasma = atmosphere.plasma
     lower, upper = np.searchsorted(table["wavelength"], [window[0] - MARGIN, window[1] + MARGIN])
     line = {key: column[lower:upper] for key, column in table.items()}
+    line["absorber"] = line["atomic_number"]
     per_state = ion_fractions(plasma.saha, plasma.electrons) / plasma.partition
     per_state *= plasma.abundances[:, None, None] * plasma.hydrogen
     for number, bound in zip((6, 8), carbon_and_oxygen_in_co(plasma), strict=True):
         per_state[number] *= 1.0 - bound
-    # speed of the absorbers over c, by element: the Doppler width in units of the line's frequency
-    speed = doppler_width(np.full(len(masses()), _SPEED), np.maximum(masses(), 1.0), plasma.temperature, vmic)
+    return opacity_of_lines(
+        line, per_state, masses(), atmosphere, vmic, opacity, departures, faintest=faintest, wing=wing
+    )
+
+
+def opacity_of_lines(
+    line: dict[str, NDArray],
+    per_state: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    atmosphere: Atmosphere,
+    vmic: float,
+    opacity: NDArray[np.float64],
+    departures: Mapping[str, Departures],
+    *,
+    faintest: float,
+    wing: float,
+) -> LineOpacity:
+    """The lines that are not fainter than `faintest`, with what the kernel needs to know of them.
+
+    `line` has the columns of ``lines.npz`` and `absorber`, the index into `per_state` (n_absorbers, n_ions, n_depth),
+    particles over their partition function in cm-3, and `mass` (n_absorbers,) in u.
+    """
+    plasma, seen = atmosphere.plasma, _seen(atmosphere.log_tau)
+    # speed of the absorbers over c: the Doppler width in units of the line's frequency
+    speed = doppler_width(np.full(len(mass), _SPEED), np.maximum(mass, 1.0), plasma.temperature, vmic)
     inverse_kt = -ELECTRON_VOLT / (BOLTZMANN * plasma.temperature)
 
     # a look at a few depths discards most lines before the full calculation
     probe = np.flatnonzero(seen)[::4]
     strength = LINE_STRENGTH * 10.0 ** line["log_gf"].astype(np.float64)
     keep = _noticeable(
-        line["wavelength"], line["atomic_number"], line["ion"], line["energy"], strength,
+        line["wavelength"], line["absorber"], line["ion"], line["energy"], strength,
         per_state[:, :, probe], speed[:, probe], inverse_kt[probe], opacity[probe], faintest,
     )  # fmt: skip
     line, strength = {key: column[keep] for key, column in line.items()}, strength[keep]
@@ -128,7 +152,7 @@ def atomic_lines(
     perturbers = plasma.h_neutral + HELIUM_BROADENING * helium + H2_BROADENING * plasma.h2
     peak, damping, doppler = np.empty((3, len(strength), len(perturbers)))
     _parameters(
-        line["wavelength"], line["atomic_number"], line["ion"], line["energy"], strength,
+        line["wavelength"], line["absorber"], line["ion"], line["energy"], strength,
         line["van_der_waals"], line["van_der_waals_exponent"], line["stark"], line["radiative"],
         per_state, speed, inverse_kt, np.log(plasma.temperature / 1e4), perturbers, plasma.electrons,
         peak, damping, doppler,

@@ -1,24 +1,35 @@
-"""Lines of CH, with carbon depleted by CO."""
+"""Lines of diatomic molecules in equilibrium with their atoms, carbon depleted by CO and nitrogen by N2."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kcinn.errors import KcinnError
 from kcinn.synthesis.nlte.atmosphere import Atmosphere
-from kcinn.synthesis.nlte.constants import BOLTZMANN, ELECTRON_VOLT, LINE_STRENGTH
 from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, masses
-from kcinn.synthesis.nlte.equation_of_state import DISSOCIATION, molecules_per_state
-from kcinn.synthesis.nlte.lines import MARGIN, LineOpacity, doppler_width, line_reach, stimulated
-from kcinn.synthesis.nlte.tables import load
+from kcinn.synthesis.nlte.equation_of_state import molecules_per_state
+from kcinn.synthesis.nlte.lines import MARGIN, LineOpacity, opacity_of_lines
 
+# atoms, and dissociation energy in eV: CH Huber & Herzberg (1979), C2 and CN Ruscic et al. (2005, J. Phys. Conf. Ser.
+# 16, 561), MgH Shayesteh et al. (2007, J. Phys. Chem. A 111, 12495); the order is that of the index in the table
+MOLECULES = {"CH": ("C", "H", 3.465), "C2": ("C", "C", 6.248), "MgH": ("Mg", "H", 1.285), "CN": ("C", "N", 7.724)}
 _RADIATIVE = 1e7  # s-1
-_VAN_DER_WAALS = 3e-8  # rad/s cm3
+_VAN_DER_WAALS, _EXPONENT = 3e-8, 0.3  # rad/s cm3 at 10^4 K, and its exponent of temperature
 
 
-def ch_lines(
+def check_molecules(molecules: tuple[str, ...]) -> None:
+    """Raise KcinnError, listing what there is, unless the lines of every molecule are known."""
+    unknown = [name for name in molecules if name not in MOLECULES]
+    if unknown:
+        raise KcinnError(f"No lines of {', '.join(map(repr, unknown))}. Available: {', '.join(MOLECULES)}")
+
+
+def molecular_lines(
+    table: Mapping[str, NDArray],
+    molecules: Iterable[str],
     atmosphere: Atmosphere,
     vmic: float,
     window: tuple[float, float],
@@ -27,21 +38,28 @@ def ch_lines(
     faintest: float,
     wing: float,
 ) -> LineOpacity:
-    """Lines of CH that matter in `window`, in LTE; arguments as for `lines.atomic_lines`."""
-    table, plasma = load("ch"), atmosphere.plasma
+    """Lines of `molecules` that matter in `window`, in LTE.
+
+    `table` has the columns of ``molecules.npz``; the other arguments are those of `lines.atomic_lines`.
+    """
     lower, upper = np.searchsorted(table["wavelength"], [window[0] - MARGIN, window[1] + MARGIN])
-    wavelength, log_gf, energy = (table[key][lower:upper] for key in ("wavelength", "log_gf", "energy"))
-    hydrogen, carbon = ATOMIC_NUMBER["H"], ATOMIC_NUMBER["C"]
-    per_state = molecules_per_state(plasma, carbon, hydrogen, DISSOCIATION["CH"])
-    kt = BOLTZMANN * plasma.temperature
-    oscillator = LINE_STRENGTH * 10.0 ** log_gf.astype(np.float64)
-    doppler = doppler_width(wavelength, masses()[hydrogen] + masses()[carbon], plasma.temperature, vmic)
-    strength = oscillator[:, None] * per_state * np.exp(-energy[:, None] * ELECTRON_VOLT / kt)
-    peak = strength * (1.0 - stimulated(wavelength, plasma.temperature)) / (math.sqrt(math.pi) * doppler)
-    seen = (atmosphere.log_tau > -4.0) & (atmosphere.log_tau < 0.6)
-    keep = np.max(peak[:, seen] / opacity[seen], axis=1) > faintest
-    wavelength, peak, doppler = wavelength[keep], peak[keep], doppler[keep]
-    damping = (_RADIATIVE + _VAN_DER_WAALS * plasma.h_neutral) / (4.0 * math.pi * doppler)
-    reach = line_reach(wavelength, peak, damping, doppler, opacity, atmosphere.log_tau, wing)
-    none = np.empty((0, len(atmosphere.log_tau)))
-    return LineOpacity(wavelength, peak, damping, doppler, reach, np.full(len(wavelength), -1), none, none)
+    wanted = np.isin(table["molecule"][lower:upper], [list(MOLECULES).index(name) for name in molecules])
+    line = {key: column[lower:upper][wanted] for key, column in table.items()}
+    line["absorber"] = line.pop("molecule")
+    n_lines = len(line["absorber"])
+    line["ion"] = np.ones(n_lines, dtype=np.uint8)
+    damping = {
+        "van_der_waals": _VAN_DER_WAALS,
+        "van_der_waals_exponent": _EXPONENT,
+        "stark": 0.0,
+        "radiative": _RADIATIVE,
+    }
+    line |= {key: np.full(n_lines, value) for key, value in damping.items()}
+    per_state = [
+        molecules_per_state(atmosphere.plasma, ATOMIC_NUMBER[first], ATOMIC_NUMBER[second], dissociation)
+        for first, second, dissociation in MOLECULES.values()
+    ]
+    mass = [masses()[ATOMIC_NUMBER[first]] + masses()[ATOMIC_NUMBER[second]] for first, second, _ in MOLECULES.values()]
+    return opacity_of_lines(
+        line, np.array(per_state)[:, None], np.array(mass), atmosphere, vmic, opacity, {}, faintest=faintest, wing=wing
+    )
