@@ -41,8 +41,8 @@ ENHANCEMENT = 2.5  # of Unsold's approximation where nothing better is known
 VOLT_ANGSTROM = 12398.42  # eV angstrom
 # Teff, log g, [Fe/H] of the stars in which a line may matter
 STARS = ((5777, 4.4, 0.0), (4000, 4.5, 0.3), (4000, 1.0, 0.3), (4750, 2.5, 0.0), (6750, 4.0, 0.3), (4250, 1.0, -2.0))
-# Lines of the blue list (atomic number, wavelength) deeper than 0.3 in a synthetic Sun of which the Sun shows less than a
-# third: predictions that went wrong
+# Lines of the blue list (atomic number, wavelength) deeper than 0.3 in a synthetic Sun, of which it shows less than
+# a third: predictions that went wrong
 ABSENT = (
     (26, 3995.862), (22, 4011.528), (26, 4069.682), (26, 4081.567), (26, 4112.089), (26, 4113.332), (26, 4122.006),
     (27, 4130.520), (27, 4141.241), (26, 4162.918), (26, 4169.896), (26, 4171.480),

@@ -19,30 +19,21 @@ from kcinn.synthesis.nlte.molecules import MOLECULES, check_molecules, molecular
 from kcinn.synthesis.nlte.opacity import continuum, planck
 from kcinn.synthesis.nlte.tables import load
 from kcinn.synthesis.nlte.transfer import MU, MU_WEIGHTS, emergent_flux, line_flux, mean_intensity, tau_weights
+from kcinn.synthesis.nlte.unreliable import UNRELIABLE_WINDOWS
 
 VERSION = "1"
 CONTINUUM_SPACING = 45.0  # angstrom between the wavelengths at which the continuum is computed
 FAINTEST_LINE = 3e-3  # of the continuous opacity
 WING = 2e-3  # of the continuous opacity, where a line is cut off
-# Where the engine cannot be right for any star, and why (air angstrom).
-UNRELIABLE_WINDOWS = (
-    (3932.7, 3934.7, "Ca II K core: formed out of LTE, in the chromosphere"),
-    (3967.5, 3971.0, "Ca II H and H epsilon cores: formed out of LTE, in the chromosphere"),
-    (4100.7, 4102.8, "H delta core: formed out of LTE"),
-    (4197.0, 4216.2, "CN violet (0,1) band: not in the line list"),
-    (4339.4, 4341.5, "H gamma core: formed out of LTE"),
-    (5157.0, 5165.4, "C2 Swan (0,0) band head: not in the line list"),
-    (6561.3, 6564.3, "H alpha core: formed out of LTE, in the chromosphere"),
-)
 
 
 class NLTEEngine(Engine):
     """Stellar spectra in LTE or with departures from it for chosen elements.
 
     Plane-parallel ATLAS9 temperature structures, hydrostatic equilibrium and ionisation computed for the actual
-    abundances, 16,000 atomic lines and CH, Balmer lines, coherent continuum scattering. Approximate by design:
-    Turbospectrum is the engine for science that must match published grids. There are no molecules but CH: below
-    about 4500 K, MgH and C2 near 5165 angstrom and TiO in the red are missing.
+    abundances, 25,000 atomic lines and those of CH, C2, MgH and CN, Balmer lines, coherent continuum scattering.
+    Approximate by design: Turbospectrum is the engine for science that must match published grids. TiO is missing: of
+    solar metallicity, dwarfs below about 4500 K and giants below 4250 K have bands that the engine does not draw.
 
     Parameters
     ----------
