@@ -11,7 +11,7 @@ from kcinn.synthesis.nlte.balmer import NODES, _stark_and_thermal, line_opacity
 from kcinn.synthesis.nlte.elements import ATOMIC_NUMBER, abundances, ion_fractions, partition_functions, saha_products
 from kcinn.synthesis.nlte.equation_of_state import EquationOfState, carbon_and_oxygen_in_co
 from kcinn.synthesis.nlte.opacity import continuum, planck
-from kcinn.synthesis.nlte.transfer import MU, MU_WEIGHTS, emergent_flux, mean_intensity, tau_weights
+from kcinn.synthesis.nlte.transfer import MU, MU_WEIGHTS, emergent_flux, line_flux, mean_intensity, tau_weights
 from kcinn.synthesis.nlte.voigt import voigt
 
 LOG_TAU = np.linspace(-5.0, 2.0, 600)
@@ -87,6 +87,29 @@ def test_scattering_conserves_energy():
     tau = 10.0**LOG_TAU
     emitted = 4.0 * np.pi * np.trapezoid(destruction * (1.0 - mean) * tau * np.log(10.0), LOG_TAU)
     assert flux[0] == pytest.approx(emitted, rel=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.01, 0.1, 1.0, 30.0])
+def test_a_line_over_a_scattering_continuum(strength):
+    """Schuster's mechanism: where an isothermal atmosphere scatters, a line that absorbs is seen in emission.
+
+    As bright as the direct solution of the transfer equation with the line's opacity says.
+    """
+    nodes, wavelength = np.array([5000.0, 5010.0]), np.array([5003.0])
+    one = np.ones((2, len(LOG_TAU)))
+    weight = tau_weights(LOG_TAU, one[0])
+    absorption, scattering, line = 0.02 * one, 0.98 * one, np.full((1, len(LOG_TAU)), strength)
+    flux, exact = np.empty((2, 1))
+    mean = mean_intensity(absorption, scattering, one, LOG_TAU, weight)
+    line_flux(
+        wavelength, nodes, absorption, scattering, one, mean,
+        line, 0.0 * line, LOG_TAU, weight, MU, MU_WEIGHTS, flux,
+    )  # fmt: skip
+    absorbed, scattered = absorption[:1] + line, scattering[:1]
+    mean = mean_intensity(absorbed, scattered, one[:1], LOG_TAU, weight)
+    source = (absorbed + scattered * mean) / (absorbed + scattered)
+    emergent_flux(source, absorbed + scattered, LOG_TAU, weight, MU, MU_WEIGHTS, exact)
+    assert flux[0] == pytest.approx(exact[0], rel=0.03)
 
 
 def test_saha_limits():
