@@ -51,7 +51,7 @@ def width(symbol: str, line: float, star, x_fe: float, coefficients) -> float:
     fluxes = []
     for amount, departing in ((x_fe, coefficients), (-6.0, {})):
         composition = abundances(fe_h, {**alpha, symbol: amount})
-        flux, continuum = _fluxes(model(teff, logg, fe_h, composition), vmic, departing, window, wavelength)
+        flux, continuum = _fluxes(model(teff, logg, fe_h, composition), vmic, departing, (), window, wavelength)
         fluxes.append(flux / continuum)
     return 1e3 * STEP * float(np.sum(fluxes[1] - fluxes[0]))
 

@@ -85,8 +85,11 @@ def solve(symbol: str, composition: np.ndarray, atmosphere: Atmosphere, haze: Ha
     extra = haze.opacity(symbol, wavelength) * 1e2  # m-1
     np.asarray(context.background.chi)[...] += extra
     np.asarray(context.background.eta)[...] += extra * planck(wavelength, plasma.temperature) * 1e-3  # SI
-    lightweaver.iterate_ctx_se(context, popsTol=1e-3, JTol=5e-3, quiet=True, NmaxIter=150)
     solution = populations.atomicPops[atom.element]
+    try:
+        lightweaver.iterate_ctx_se(context, popsTol=1e-3, JTol=5e-3, quiet=True, NmaxIter=150)
+    except lightweaver.utils.ExplodingMatrixError:  # filled from the neighbours
+        return np.full_like(solution.nStar, np.nan)
     return np.asarray(solution.pops / solution.nStar)
 
 
@@ -129,7 +132,7 @@ def fill(log_b: np.ndarray) -> list[tuple[float, float, float]]:
         else:
             there = np.flatnonzero(solved[i, :, k])
             log_b[i, j, k] = log_b[i, there[np.argmin(np.abs(there - j))], k]
-    return [(TEFF[i], LOGG[j], FE_H[k]) for i, j, k in missing]
+    return [(float(TEFF[i]), float(LOGG[j]), float(FE_H[k])) for i, j, k in missing]
 
 
 def levels(symbol: str) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,7 @@ LABELS = LabelSpace(
         Label("vsini", "km s-1", 0.0, 15.0, r"v \sin i"),
         Label("vmac", "km s-1", 0.0, 8.0, r"v_{\rm mac}"),
         Label("li_fe", "dex", -2.0, 5.5, r"[{\rm Li/Fe}]"),
+        Label("c_fe", "dex", -0.6, 0.4, r"[{\rm C/Fe}]"),
         Label("na_fe", "dex", -0.5, 0.5, r"[{\rm Na/Fe}]"),
         Label("mg_fe", "dex", -0.3, 0.6, r"[{\rm Mg/Fe}]"),
         Label("si_fe", "dex", -0.3, 0.6, r"[{\rm Si/Fe}]"),

@@ -124,6 +124,36 @@ def test_solar_corrections(equivalent_width, symbol, wavelength, lowest, highest
     assert lowest < nlte_correction(equivalent_width, SUN, symbol, wavelength) < highest
 
 
+# Sign and size: Na, Lind et al. (2011), A&A 528, A103; Ba, Mashonkina & Gehren (2000), A&A 364, 249
+@pytest.mark.parametrize(
+    ("symbol", "wavelength", "lowest", "highest"), [("Na", 5682.633, -0.20, -0.05), ("Ba", 6496.897, -0.25, 0.0)]
+)
+def test_solar_corrections_of_resonant_ladders(equivalent_width, symbol, wavelength, lowest, highest):
+    assert lowest < nlte_correction(equivalent_width, SUN, symbol, wavelength, blend=0.1) < highest
+
+
+def test_iron_is_over_ionised_most_in_warm_and_metal_poor_stars(equivalent_width):
+    """Lines of Fe I weaken where ultraviolet light is strong and collisions are few; Fe II stays in LTE."""
+
+    def ratio(labels, wavelength):
+        nlte, lte = (equivalent_width(labels, "Fe", wavelength, nlte=nlte) for nlte in (("Fe",), ()))
+        return nlte / lte
+
+    turn_off = {"teff": 6350.0, "logg": 4.1, "fe_h": -2.1, "vmic": 1.5}
+    assert 0.95 < ratio(SUN, 6173.334) < 1.0
+    assert 10.0**-0.25 < ratio(turn_off, 6136.615) < 10.0**-0.03
+    assert ratio(turn_off, 6136.615) < ratio({**turn_off, "fe_h": -0.5}, 6136.615)
+    assert ratio(turn_off, 5197.577) == pytest.approx(1.0, abs=0.02)  # Fe II
+
+
+def test_departures_deepen_the_core_of_h_alpha_and_leave_its_wings():
+    spectra = [NLTEEngine(nlte).spectrum(SUN, windows=[(6532.0, 6592.0)], step=0.02) for nlte in ((), ("H",))]
+    (wavelength, lte), (_, nlte) = spectra
+    core, wings = abs(wavelength - 6562.79) < 0.1, abs(wavelength - 6562.79) > 6.0
+    assert nlte[core].min() < lte[core].min() - 0.1
+    assert abs(nlte - lte)[wings].max() < 0.004
+
+
 def test_flux_stays_between_zero_and_the_continuum():
     """At random over the whole label space, corners included: no emission lines, no NaN."""
     engine, rng = NLTEEngine(nlte=("Li", "Mg", "Ca")), np.random.default_rng(1)
