@@ -3,7 +3,8 @@
     python benchmarks/engine_stars.py labels.csv FOLDER [--power NAME=R ...] [--normalise NAME ...] [--without NAME ...]
 
 No network takes part: damped Gauss-Newton steps on the engine's own spectra (numerical derivatives), all labels free, a
-cubic continuum per arm, robust weights. What differs from the reference is what the synthesis does not know.
+cubic continuum per arm, robust weights, the error of the synthesis estimated from the residuals. What differs from the
+reference is what the synthesis does not know.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ LABELS = {
     },
 }  # fmt: skip
 STARTS = ((4500.0, 2.0), (5300.0, 4.2), (6200.0, 4.1))  # Teff, log g
-MODEL_ERROR = 0.015  # of the synthesis, per pixel
+MODEL_ERROR = (0.015, 0.003)  # of the synthesis, per pixel: at the start, and the least that is believed
 ROUNDS = 10
 STEP = 0.05  # angstrom
 TELLURIC = ((6275.0, 6320.0),)  # oxygen, in spectra whose telluric lines were not removed
@@ -47,7 +48,7 @@ class Fit:
     """One star and one engine."""
 
     def __init__(self, spectra: Spectra, instrument: Instrument, engine: NLTEEngine, left_out: Iterable) -> None:
-        self.instrument, self.engine = instrument, engine
+        self.instrument, self.engine, self.error = instrument, engine, MODEL_ERROR[0]
         wavelength = instrument.wavelength
         self.flux = spectra.flux[0]
         good = ~spectra.mask[0]
@@ -93,18 +94,18 @@ class Fit:
         centre = np.array([start for start, *_ in LABELS.values()])
         pull_prior = np.concatenate([prior[: len(labels)] * (centre - labels), np.zeros(len(jacobian) - len(labels))])
         residual = (self.flux - model)[self.good]
-        weight = np.full(len(residual), MODEL_ERROR**-2)
+        weight = np.full(len(residual), self.error**-2)
         for _ in range(4):  # robust weights about the best linear fit
             normal = (jacobian * weight) @ jacobian.T + np.diag(prior)
             move = np.linalg.solve(
                 normal + damping * np.diag(np.diag(normal)), jacobian @ (weight * residual) + pull_prior
             )
             left = residual - move @ jacobian
-            weight = MODEL_ERROR**-2 / (1.0 + (left / (3.0 * MODEL_ERROR)) ** 2)
+            weight = self.error**-2 / (1.0 + (left / (3.0 * self.error)) ** 2)
         limits = np.array([bounds for *_, bounds in LABELS.values()])
         largest = 1.0 * np.array([w for _, w in rows])
         new = np.clip(labels + np.clip(move[: len(labels)], -largest, largest), *limits.T)
-        cost = np.sum(np.log1p((left / (3.0 * MODEL_ERROR)) ** 2))
+        cost = np.sum(np.log1p((left / (3.0 * self.error)) ** 2))
         return new, float(cost), float(np.sqrt(np.mean(left**2)))
 
     def best(self) -> tuple[np.ndarray, float]:
@@ -118,6 +119,7 @@ class Fit:
         labels = min(results, key=lambda x: x[0])[1]
         for _ in range(ROUNDS):
             labels, _, rms = self.step(labels, 0.01)
+            self.error = max(MODEL_ERROR[1], rms)
         return labels, rms
 
 
