@@ -1,10 +1,11 @@
 """Compare the embedded engine in LTE with Turbospectrum, star by star, at R = 20000.
 
-    python benchmarks/engine_turbospectrum.py FILE.npz [--stars N]
+    python benchmarks/engine_turbospectrum.py FILE.npz [--stars N] [--plot PNG]
 
 Atoms only: the line list of Turbospectrum has no molecules. FILE.npz holds `labels` (n, n_labels), `label_names`,
 `resolving_power`, and `wave_<arm>`, `flux_<arm>` of the arms green and red. Prints for every star and arm rms, mean and
-largest difference with its wavelength, then the medians.
+largest difference with its wavelength, then the medians;
+``--plot`` draws them over the label space.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
@@ -46,10 +48,23 @@ def differences(data: dict[str, np.ndarray], star: int, engine: NLTEEngine) -> d
     return result
 
 
+def draw(labels: np.ndarray, rms: dict[str, list[float]], path: Path) -> None:
+    """Rms difference of every star against Teff, [Fe/H] as colour."""
+    figure, axes = plt.subplots(1, len(rms), figsize=(10, 3.6), sharey=True, layout="constrained")
+    for axis, (arm, values) in zip(axes, rms.items(), strict=True):
+        points = axis.scatter(labels[:, 0], values, c=labels[:, 2], s=8 + 6 * labels[:, 1], cmap="viridis", alpha=0.9)
+        axis.axhline(np.median(values), color="0.5", lw=0.8, ls="--")
+        axis.set(xlabel=r"$T_{\rm eff}$ [K]", title="{}: {:g}-{:g} angstrom".format(arm, *WINDOWS[arm]), yscale="log")
+    axes[0].set_ylabel("rms flux difference, R = 20000")
+    figure.colorbar(points, ax=axes, label="[Fe/H]")
+    figure.savefig(path, dpi=130)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--stars", type=int, help="only the first N")
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     with np.load(options.file, allow_pickle=False) as file:
         data = {key: file[key] for key in file.files}
@@ -71,6 +86,8 @@ def main() -> None:
         print(text, flush=True)
     for arm, values in rms.items():
         print(f"{arm}: median rms {np.median(values):.4f}, 90 % {np.quantile(values, 0.9):.4f}, {len(values)} stars")
+    if options.plot:
+        draw(data["labels"][: options.stars], rms, options.plot)
     print(f"CPU per star with comparison: median {np.median(seconds):.2f} s")
 
 

@@ -29,7 +29,7 @@ LINES = (
     ("Na", (6154.23,), SUN, 0.0, "-0.05, Lind et al. (2011)"),
     ("Na", (5682.63,), SUN, 0.0, "-0.11, Lind et al. (2011)"),
     ("Na", (5682.63,), GIANT, 0.0, "-0.15, Lind et al. (2011)"),
-    ("Mg", (5711.09,), SUN, 0.0, "0.00, Osorio & Barklem (2016)"),
+    ("Mg", (5711.09,), SUN, 0.0, "0.00, Bergemann et al. (2017)"),
     ("Ca", (6439.08,), SUN, 0.0, "-0.07, Mashonkina et al. (2007)"),
     ("Ca", (6162.17,), SUN, 0.0, "-0.03, Mashonkina et al. (2007)"),
     ("Ba", (6496.90,), SUN, 0.0, "-0.10, Mashonkina & Gehren (2000)"),
