@@ -27,6 +27,7 @@ from kcinn.nn.flow import ConditionalFlow
 from kcinn.nn.observe import Observation, Observe
 
 ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder}
+FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite beyond the sinh
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
 ROWS_PER_CALL = 32
@@ -148,7 +149,8 @@ class CINN(keras.Model):
         """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, and say how the encoder fared."""
         encoding = self.encode(flux, error, mask)
         context = self.standardise(encoding.context)
-        z = TAIL * ops.sinh(self.flow.transform(noise, context) / TAIL)
+        u = ops.clip(self.flow.transform(noise, context), -FARTHEST, FARTHEST)
+        z = TAIL * ops.sinh(u / TAIL)
         n_targets = len(self.label_space)
         identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
         inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
