@@ -36,8 +36,9 @@ def predict(
 ) -> Posterior:
     """Draw from the posterior of every spectrum.
 
-    Spectra are brought to the model's medium, resolving power and pixels; pixels that they do not cover are masked. The
-    noise of a spectrum's samples depends on `seed` and its position alone, so that the same call gives the same bits.
+    Spectra are brought to the model's medium, resolving power and pixels; pixels that they do not cover are masked.
+    Errors smaller than those of the best spectra of the training count as those, and the rows are flagged. The noise of
+    a spectrum's samples depends on `seed` and its position alone, so that the same call gives the same bits.
 
     Parameters
     ----------
@@ -77,13 +78,15 @@ def predict(
         spectra = normalised(spectra)
     spectra = on_instrument(spectra, model.instrument, resolving_power)
     _check_normalised(spectra)
+    smallest = (1.0 / (model.observation.snr[1] * np.sqrt(model.instrument.pixel_width))).astype(np.float32)
     pieces = []
     for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
         part = spectra[start : start + batch_size]
         assert part.error is not None
+        error = np.maximum(part.error, smallest)
         pieces.append(
             model.sample(
-                part.flux, part.error, part.mask, n_samples=n_samples, seed=seed, first=start, batch_size=batch_size
+                part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=start, batch_size=batch_size
             )
         )
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}

@@ -53,6 +53,16 @@ def test_pixels_outside_are_masked_and_few_pixels_are_flagged(toy_model):
     assert np.all(np.isfinite(posterior.samples))
 
 
+def test_errors_smaller_than_any_in_the_training_count_as_the_smallest(toy_model):
+    flux, error, _ = toy.observed(np.array([[5500.0, -0.5, 0.1]]), toy.OBSERVATION.snr[1])
+    believed, boasted = (
+        predict(toy_model, Spectra(toy.INSTRUMENT.wavelength, flux, error=e, medium="air"), n_samples=50)
+        for e in (error, error / 30.0)
+    )
+    np.testing.assert_allclose(boasted.samples, believed.samples, rtol=1e-5)
+    assert boasted.flag[0] & Flag.SNR_RANGE
+
+
 def test_flags(toy_model):
     assert np.all(predict(toy_model, spectra(error=None), n_samples=50).flag & Flag.ESTIMATED_ERROR)
     assert np.all(predict(toy_model, spectra(snr=5.0), n_samples=50).flag & Flag.SNR_RANGE)

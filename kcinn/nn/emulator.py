@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+LONGEST_ERROR = 3.0  # of a spectrum, in units of the median
 SQRT3 = math.sqrt(3.0)
 
 
@@ -80,9 +81,12 @@ class Emulator(keras.Model):
         """Learn the emulator's own error from residuals ``(n, n_components)`` of spectra that it has not seen.
 
         `error` becomes ``(n_errors, n_components)``, such that a standard normal vector times it has the covariance of
-        the residuals along their principal axes.
+        the residuals along their principal axes. Residuals much larger than the typical one are shortened: the few
+        spectra that the emulator gets wrong are not to widen the posteriors of all others.
         """
         values = np.asarray(residuals, dtype=np.float64)
+        length = np.linalg.norm(values, axis=1, keepdims=True)
+        values = values * np.minimum(1.0, LONGEST_ERROR * np.median(length) / np.maximum(length, 1e-30))
         power, axes = np.linalg.eigh(values.T @ values / len(values))
         power, axes = power[::-1][: self.n_errors], axes[:, ::-1][:, : self.n_errors]
         self.error.assign((np.sqrt(np.maximum(power, 0.0)) * axes).T.astype(np.float32))
