@@ -12,7 +12,7 @@ import numpy as np
 from kcinn.synthesis.nlte.atmosphere import model
 from kcinn.synthesis.nlte.departures import departures
 from kcinn.synthesis.nlte.elements import abundances
-from kcinn.synthesis.nlte.nlte_engine import _fluxes
+from kcinn.synthesis.nlte.nlte_engine import fluxes
 
 HALF = 0.6  # angstrom about a line
 STEP = 0.01
@@ -48,12 +48,12 @@ def width(symbol: str, line: float, star, x_fe: float, coefficients) -> float:
     window = (line - HALF, line + HALF)
     wavelength = np.arange(*window, STEP)
     alpha = dict.fromkeys(ALPHA, 0.4 * float(np.clip(-fe_h, 0.0, 1.0)))
-    fluxes = []
+    normalised = []
     for amount, departing in ((x_fe, coefficients), (-6.0, {})):
         composition = abundances(fe_h, {**alpha, symbol: amount})
-        flux, continuum = _fluxes(model(teff, logg, fe_h, composition), vmic, departing, (), window, wavelength)
-        fluxes.append(flux / continuum)
-    return 1e3 * STEP * float(np.sum(fluxes[1] - fluxes[0]))
+        flux, continuum = fluxes(model(teff, logg, fe_h, composition), vmic, departing, (), window, wavelength)
+        normalised.append(flux / continuum)
+    return 1e3 * STEP * float(np.sum(normalised[1] - normalised[0]))
 
 
 def correction(symbol: str, line: float, star, x_fe: float, coefficients=None) -> tuple[float, float, float]:

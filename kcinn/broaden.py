@@ -18,6 +18,7 @@ from kcinn.instrument import Arm, Instrument
 from kcinn.spectra import Spectra
 from kcinn.wavelength import SPEED_OF_LIGHT, pixel_edges, segments
 
+BROADENING = ("vsini", "vmac")  # labels that broadening, not synthesis, brings about
 FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))  # full width at half maximum of a Gaussian, in standard deviations
 LSF_REACH = 5.0  # standard deviations beyond which the line-spread function is nothing
 MACRO_REACH = 3.0  # the same for macroturbulence, in units of vmac

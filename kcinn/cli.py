@@ -100,7 +100,7 @@ def convert(
     from kcinn.foreign_grid import read_grid
     from kcinn.labels import Label, LabelSpace
 
-    broadening = [Label(name, "km s-1", *ends) for name, ends in (("vsini", vsini), ("vmac", vmac)) if ends]
+    broadening = [Label.standard(name, *ends) for name, ends in (("vsini", vsini), ("vmac", vmac)) if ends]
     grid = read_grid(
         path, instrument=instrument, medium=medium, label_names=labels or None, resolving_power=resolving_power,
         broadening=LabelSpace(broadening) if broadening else None, draws=draws, skip=skip, seed=seed,
@@ -161,7 +161,7 @@ def fit(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="catalogue.fits", show_default=True,
     help=".fits, .ecsv, .csv, .vot: a row per spectrum; .h5: all samples.",
 )  # fmt: skip
-@click.option("--samples", type=click.IntRange(min=2), default=8096, show_default=True)
+@click.option("--samples", type=click.IntRange(min=2), default=4096, show_default=True)
 @click.option("--snr", type=float, help="Per angstrom, for spectra that come without errors.")
 @MEDIUM
 @POWER

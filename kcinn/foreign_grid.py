@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from kcinn.broaden import degrade
+from kcinn.broaden import BROADENING, degrade
 from kcinn.errors import GridError, SpectraError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import MEDIA, Instrument
@@ -20,12 +20,6 @@ from kcinn.labels import Label, LabelSpace
 from kcinn.library import Library, Source
 from kcinn.wavelength import air_to_vacuum, vacuum_to_air
 
-BROADENING = ("vsini", "vmac")
-UNITS = {"teff": "K", "logg": "dex(cm s-2)"} | dict.fromkeys(("vmic", "vbroad", *BROADENING), "km s-1")
-LATEX = {
-    "teff": r"T_{\rm eff}", "logg": r"\log g", "fe_h": r"[{\rm Fe/H}]", "vmic": r"v_{\rm mic}",
-    "vsini": r"v \sin i", "vmac": r"v_{\rm mac}",
-}  # fmt: skip
 HIGHEST_MEDIAN = 1.3  # of a continuum-normalised flux
 NAMED = 5  # bad spectra that an error names
 
@@ -145,7 +139,7 @@ def _space(path: Path, library: Library, wanted: LabelSpace | None) -> tuple[Lab
     fixed = {name: lower for name, (lower, upper) in ends.items() if not lower < upper}
     if wanted is None:
         names = [name for name in columns if name not in fixed]
-        return LabelSpace(Label(name, UNITS.get(name, "dex"), *ends[name], _latex(name)) for name in names), fixed
+        return LabelSpace(Label.standard(name, *ends[name]) for name in names), fixed
     for label in wanted:
         if label.name not in columns:
             raise GridError(f"{path}: no label {label.name!r}. The file has: {', '.join(columns)}")
@@ -156,11 +150,6 @@ def _space(path: Path, library: Library, wanted: LabelSpace | None) -> tuple[Lab
                 f"{label.upper:g}; widen it"
             )
     return wanted, fixed
-
-
-def _latex(name: str) -> str:
-    element, _, base = name.partition("_")
-    return LATEX.get(name) or (rf"[{{\rm {element.capitalize()}/Fe}}]" if base == "fe" else rf"{{\rm {name}}}")
 
 
 def _velocities(library: Library, broadening: LabelSpace | None, draws: int, seed: int) -> NDArray[np.float64]:

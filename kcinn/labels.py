@@ -12,6 +12,11 @@ from scipy.special import ndtr, ndtri
 
 from kcinn.errors import LabelError
 
+UNITS = {"teff": "K", "logg": "dex(cm s-2)"} | dict.fromkeys(("vmic", "vsini", "vmac", "vbroad"), "km s-1")
+LATEX = {
+    "teff": r"T_{\rm eff}", "logg": r"\log g", "fe_h": r"[{\rm Fe/H}]", "vmic": r"v_{\rm mic}",
+    "vsini": r"v \sin i", "vmac": r"v_{\rm mac}",
+}  # fmt: skip
 UNIT_MARGIN = 1e-6  # closest that a label comes to the edge of its box, as a fraction of the box
 
 
@@ -36,6 +41,13 @@ class Label:
             raise LabelError(
                 f"Label {self.name!r} needs finite lower < upper. Received: lower={self.lower}, upper={self.upper}"
             )
+
+    @classmethod
+    def standard(cls, name: str, lower: float, upper: float) -> Label:
+        """A label with the unit and the typeface that go with its name; ``<element>_fe`` is an abundance in dex."""
+        element, _, base = name.partition("_")
+        latex = LATEX.get(name) or (rf"[{{\rm {element.capitalize()}/Fe}}]" if base == "fe" else rf"{{\rm {name}}}")
+        return cls(name, UNITS.get(name, "dex"), lower, upper, latex)
 
 
 class LabelSpace:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from cycler import cycler
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.diagnostics import Recovery, coverage
@@ -15,6 +16,7 @@ from kcinn.labels import LabelSpace
 from kcinn.posterior import Posterior
 
 BLUE, ORANGE, GREY = "#2b6ca3", "#d1662c", "#8a8a8a"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # apart for the colour-blind: Okabe & Ito
 
 
 def _axis_title(space: LabelSpace, k: int) -> str:
@@ -70,8 +72,8 @@ def residual_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xticks(snr, [f"{s:g}" for s in snr])
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        for set_formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            set_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_title(_axis_title(space, k), fontsize=10)
     axes[0].legend(fontsize=7, frameon=False)
@@ -91,6 +93,7 @@ def calibration(samples: ArrayLike, truth: ArrayLike, space: LabelSpace, *, titl
     axis = figure.subplots()
     axis.fill_between(level, -spread, spread, color=GREY, alpha=0.25, linewidth=0, label="95 % sampling range")
     axis.axhline(0.0, color="black", linewidth=0.8)
+    axis.set_prop_cycle(cycler(linestyle=["-", "--", ":"]) * cycler(color=SERIES))
     for k, label in enumerate(space):
         axis.plot(level, inside[:, k] - level, linewidth=1.0, label=f"${label.latex}$" if label.latex else label.name)
     axis.set(

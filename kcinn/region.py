@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from kcinn.labels import LabelSpace
 
 LITHIUM_SUN = 1.05  # A(Li) of the Sun, Asplund et al. (2009), ARA&A 47, 481
+COOL = 5000.0  # K, below which carbon molecules would swamp the spectrum of a star with more carbon than oxygen
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Region:
     """Restriction of the prior box to stars that exist; the prior stays uniform inside it.
 
     Giants and dwarfs of the Kiel diagram with generous margins, a microturbulence within a band around a linear
-    relation, and a range of A(Li). A condition on a label that is not there is left out.
+    relation, a range of A(Li), and no carbon stars. A condition on a label that is not there is left out.
 
     Parameters
     ----------
@@ -26,10 +27,13 @@ class Region:
         Half width around ``1.05 + 2.5e-4 (teff - 5500)`` for dwarfs, growing by 0.35 per dex below logg 4.
     lithium : (float, float)
         Range of ``A(Li) = 1.05 + fe_h + li_fe``.
+    carbon : float
+        Largest [C/O] of stars below 5000 K; 0.2 is C/O = 0.87 by number (solar C/O = 0.55, Asplund et al. 2009).
     """
 
     vmic_band: float = 0.6
     lithium: tuple[float, float] = (-0.5, 3.5)
+    carbon: float = 0.2
 
     def contains(self, values: ArrayLike, space: LabelSpace) -> NDArray[np.bool_]:
         """Whether each row of `values`, shape ``(n, n_labels)``, is a plausible star."""
@@ -49,13 +53,15 @@ class Region:
         if {"fe_h", "li_fe"} <= set(column):
             lithium = LITHIUM_SUN + column["fe_h"] + column["li_fe"]
             inside &= (lithium >= self.lithium[0]) & (lithium <= self.lithium[1])
+        if {"teff", "c_fe"} <= set(column):
+            inside &= (column["teff"] >= COOL) | (column["c_fe"] - column.get("o_fe", 0.0) <= self.carbon)
         return inside
 
     def get_config(self) -> dict[str, Any]:
         """As plain data, for files."""
-        return {"kind": "plausible-stars/1", **asdict(self), "lithium": list(self.lithium)}
+        return {"kind": "plausible-stars/2", **asdict(self), "lithium": list(self.lithium)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Region:
         """Rebuild from `get_config`."""
-        return cls(vmic_band=config["vmic_band"], lithium=tuple(config["lithium"]))
+        return cls(vmic_band=config["vmic_band"], lithium=tuple(config["lithium"]), carbon=config["carbon"])

@@ -45,12 +45,14 @@ class JointTraining(Compression):
 
 
 class Rows:
-    """Synthetic rows without end: labels near those of a star, and that star's residual."""
+    """Synthetic rows without end: labels near those of a star, and that star's residual as it would be there."""
 
     def __init__(self, model: CINN, stars: SyntheticGrid, jitter: float) -> None:
         assert stars.coefficients is not None
         self.space, self.labels = model.full_space, stars.labels
         self.residual = stars.coefficients - model.emulator.predict(stars.phi, batch_size=512, verbose=0)
+        self.error_size = model.emulator.error_size
+        self.residual /= np.asarray(keras.ops.convert_to_numpy(self.error_size(stars.phi)))
         region = model.metadata.get("region")
         self.region = Region.from_config(region) if region else None
         self.step = jitter * (self.space.upper - self.space.lower) / np.sqrt(12.0)
@@ -77,7 +79,8 @@ class Rows:
 
     def _pack(self, labels: NDArray[np.float64], star: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         phi = self.space.to_unbounded(labels).astype(np.float32)
-        return {"phi": phi, "residual": self.residual[star].astype(np.float32)}
+        size = keras.ops.convert_to_numpy(self.error_size(phi))
+        return {"phi": phi, "residual": (size * self.residual[star]).astype(np.float32)}
 
 
 def encode(compression: keras.Model, rows: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

@@ -167,7 +167,7 @@ def _train_emulator(
     )
     model.emulator.set_weights(emulator.get_weights())
     error = emulator.predict(unseen.phi, batch_size=512, verbose=0) - unseen.coefficients
-    model.emulator.set_error(error)
+    model.emulator.set_error(unseen.phi, error)
     rms = np.sqrt(np.mean((error @ unseen.basis) ** 2, axis=1))
     model.summary_of_training |= {
         "emulator_rms": float(np.sqrt(np.mean(rms**2))),

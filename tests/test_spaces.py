@@ -44,6 +44,8 @@ def test_label_errors_name_the_valid_labels():
         ({"teff": 4286, "logg": 1.60, "vmic": 1.7}, True),  # Arcturus
         ({"teff": 6554, "logg": 4.00, "vmic": 1.7}, True),  # Procyon
         ({"teff": 4587, "logg": 1.61, "vmic": 1.9}, True),  # HD 122563
+        ({"teff": 4587, "logg": 1.61, "vmic": 1.9, "c_fe": 0.3}, False),  # a carbon star
+        ({"teff": 5772, "logg": 4.44, "vmic": 1.0, "c_fe": 0.3}, True),
         ({"teff": 6500, "logg": 1.00, "vmic": 1.9}, False),
         ({"teff": 5772, "logg": 4.44, "vmic": 2.5}, False),
     ],

@@ -33,7 +33,7 @@ from kcinn.synthesis.nlte.elements import SYMBOLS, abundances
 from kcinn.synthesis.nlte.opacity import planck
 
 DATA = Path(__file__).parents[1] / "kcinn/synthesis/nlte/data"
-TEFF = np.array([4000.0, 4750.0, 5500.0, 6250.0, 7000.0])
+TEFF = np.arange(4000.0, 7001.0, 375.0)
 LOGG = np.array([0.5, 1.6, 2.7, 3.8, 5.0])
 FE_H = np.array([-3.0, -2.0, -1.0, 0.0, 0.5])
 LOG_TAU = np.linspace(-4.9, 1.5, 17)  # of the table

@@ -21,7 +21,7 @@ import numpy as np
 from kcinn.synthesis.nlte.atmosphere import model
 from kcinn.synthesis.nlte.elements import abundances
 from kcinn.synthesis.nlte.lines import WINDOWS
-from kcinn.synthesis.nlte.molecules import MOLECULES, molecular_lines
+from kcinn.synthesis.nlte.molecules import LISTED, molecular_lines
 from kcinn.synthesis.nlte.opacity import continuum
 
 DATA = Path(__file__).parents[1] / "kcinn/synthesis/nlte/data"
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--faintest", type=float, default=0.02, help="line over continuum, below which it is left out")
     parser.add_argument("-o", "--output", type=Path, default=DATA / "molecules.npz")
     options = parser.parse_args()
-    names = list(MOLECULES)
+    names = list(LISTED)
     rows = set()
     for path in options.files:
         with gzip.open(path, "rt") as file:

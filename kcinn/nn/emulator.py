@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-LONGEST_ERROR = 3.0  # of a spectrum, in units of the median
+LONGEST_ERROR = 3.0  # of a spectrum, in units of what is typical for its labels
 SQRT3 = math.sqrt(3.0)
 
 
@@ -55,6 +55,7 @@ class Emulator(keras.Model):
         self.basis = self.add_weight(shape=(n_components, n_pixels), name="basis", **frozen)
         self.scale = self.add_weight(shape=(n_components,), name="scale", initializer="ones", trainable=False)
         self.error = self.add_weight(shape=(self.n_errors, n_components), name="error", **frozen)
+        self.error_growth = self.add_weight(shape=(1 + 2 * n_labels, 1), name="error_growth", **frozen)
         sizes = [n_labels] + [width] * depth + [n_components]
         self.kernels = [
             self.add_weight(shape=shape, name=f"kernel_{i}", initializer="lecun_normal")
@@ -77,22 +78,43 @@ class Emulator(keras.Model):
         for weight, value in ((self.mean, mean), (self.basis, basis), (self.scale, scale)):
             weight.assign(np.asarray(value, dtype=np.float32))
 
-    def set_error(self, residuals: ArrayLike) -> None:
-        """Learn the emulator's own error from residuals ``(n, n_components)`` of spectra that it has not seen.
+    def set_error(self, phi: ArrayLike, residuals: ArrayLike) -> None:
+        """Learn the emulator's own error from spectra that it has not seen.
 
-        `error` becomes ``(n_errors, n_components)``, such that a standard normal vector times it has the covariance of
-        the residuals along their principal axes. Residuals much larger than the typical one are shortened: the few
-        spectra that the emulator gets wrong are not to widen the posteriors of all others.
+        The logarithm of the error's size is a quadratic in every label, fitted to these spectra; `error` becomes
+        ``(n_errors, n_components)``, such that a standard normal vector times it, times `error_size`, has the
+        covariance of the residuals along their principal axes. Residuals much larger than is typical for their labels
+        are shortened: the few spectra that the emulator gets wrong are not to widen the posteriors of all others.
+
+        Parameters
+        ----------
+        phi : array_like, shape (n, n_labels)
+        residuals : array_like, shape (n, n_components)
         """
         values = np.asarray(residuals, dtype=np.float64)
-        length = np.linalg.norm(values, axis=1, keepdims=True)
-        values = values * np.minimum(1.0, LONGEST_ERROR * np.median(length) / np.maximum(length, 1e-30))
+        length = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
+        terms = ops.convert_to_numpy(self._quadratic(np.asarray(phi, dtype=np.float32))).astype(np.float64)
+        growth = np.linalg.lstsq(terms, np.log(length), rcond=None)[0]
+        typical = np.exp(terms @ growth)
+        values = values / typical * np.minimum(1.0, LONGEST_ERROR * typical / length)
         power, axes = np.linalg.eigh(values.T @ values / len(values))
         power, axes = power[::-1][: self.n_errors], axes[:, ::-1][:, : self.n_errors]
         self.error.assign((np.sqrt(np.maximum(power, 0.0)) * axes).T.astype(np.float32))
+        self.error_growth.assign(growth.astype(np.float32))
+
+    def error_size(self, phi):
+        """By what `error` is to be multiplied at these labels, ``(n, 1)``."""
+        return ops.exp(ops.matmul(self._quadratic(phi), self.error_growth))
+
+    def _quadratic(self, phi):
+        x = self._bounded(phi)
+        return ops.concatenate([ops.ones_like(x[:, :1]), x, ops.square(x)], axis=1)
+
+    def _bounded(self, phi):
+        return SQRT3 * ops.erf(phi / math.sqrt(2.0))
 
     def call(self, phi):
-        hidden = SQRT3 * ops.erf(phi / math.sqrt(2.0))
+        hidden = self._bounded(phi)
         for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
             hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
         return (ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]) * self.scale
@@ -102,7 +124,7 @@ class Emulator(keras.Model):
 
         Forward mode written out, since the backends have no common automatic one.
         """
-        hidden = SQRT3 * ops.erf(phi / math.sqrt(2.0))
+        hidden = self._bounded(phi)
         slope = SQRT3 * math.sqrt(2.0 / math.pi) * ops.exp(-0.5 * ops.square(phi))
         tangent = None
         for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):

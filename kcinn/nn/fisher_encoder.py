@@ -161,7 +161,7 @@ class FisherEncoder(Encoder):
         def compare(parameters):
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
-            tangents = ops.stack([tangents[:, i] for i in self.order], axis=1)
+            tangents = ops.take(tangents, self.order, axis=1)
             spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * distance, self.edges)
             residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1], polynomials))
             square = inverse_variance * ops.square(residual)
@@ -175,7 +175,7 @@ class FisherEncoder(Encoder):
             return tangents, spectrum, slope * distance, residual, weight, cost, chi_square
 
         def pulls(compared):
-            """Of the nuisances, the emulator's error and the labels."""
+            """Of the nuisances, the projection on the components, and of the labels."""
             tangents, spectrum, slope, residual, weight, _, _ = compared
             pulled = weight * residual
             projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
@@ -183,27 +183,25 @@ class FisherEncoder(Encoder):
                 ops.matmul(pulled * spectrum, ops.transpose(polynomials)),
                 ops.sum(pulled * slope, axis=-1, keepdims=True),
             ]
-            errors = ops.matmul(projection, ops.transpose(self.emulator.error))
-            return ops.concatenate(nuisances, axis=1), errors, ops.matmul(tangents, projection[:, :, None])[:, :, 0]
+            return ops.concatenate(nuisances, axis=1), projection, ops.matmul(tangents, projection[:, :, None])[:, :, 0]
 
         def evaluate(parameters):
             compared = compare(parameters)
             nuisances, _, labels = pulls(compared)
             return compared[-2], ops.concatenate([nuisances, labels], axis=1) - parameters, compared[-1]
 
-        def curvature(compared, *constant_pairs):
+        def curvature(compared, errors=None):
             tangents, spectrum, slope, _, weight, _, _ = compared
             # half the pixels resolve the lines: enough for the curvature, while the pull is exact
             spectrum, slope, weight = _pairs(spectrum), _pairs(slope), 2.0 * _pairs(weight)
             total = 0.0
             for first in range(0, basis_pairs.shape[1], STRETCH):  # in stretches that stay in cache
                 part = slice(first, first + STRETCH)
-                constant = [pairs[None, :, part] + 0.0 * spectrum[:, None, part] for pairs in constant_pairs]
                 columns = ops.concatenate(
                     [
                         spectrum[:, None, part] * polynomial_pairs[:, part],
                         slope[:, None, part],
-                        *constant,
+                        *([] if errors is None else [errors * error_pairs[:, part]]),
                         ops.matmul(tangents, basis_pairs[:, part]),
                     ],
                     axis=1,
@@ -212,7 +210,7 @@ class FisherEncoder(Encoder):
                 total = total + ops.matmul(weighted, ops.transpose(columns, (0, 2, 1)))
             return total + ops.eye(total.shape[1])
 
-        ordered = ops.stack([phi[:, i] for i in self.order], axis=1)
+        ordered = ops.take(phi, self.order, axis=1)
         start = ops.concatenate([ops.zeros_like(ordered[:, :1])] * self.n_nuisances + [ordered], axis=1)
         rounds, steps = self.polish
         parameters, chi_square = minimise(
@@ -220,9 +218,11 @@ class FisherEncoder(Encoder):
         )
         # one more step with the emulator's error as further nuisances, now that all are nearly linear
         compared = compare(parameters)
-        nuisances, errors, labels = pulls(compared)
+        nuisances, projection, labels = pulls(compared)
         nuisances, labels = nuisances - parameters[:, : self.n_nuisances], labels - parameters[:, self.n_nuisances :]
-        factor = cholesky(curvature(compared, error_pairs))
+        size = self.emulator.error_size(self._split(parameters)[1])
+        errors = size * ops.matmul(projection, ops.transpose(self.emulator.error))
+        factor = cholesky(curvature(compared, size[:, :, None]))
         own = ops.concatenate([nuisances, ops.zeros_like(errors), labels], axis=1)
         step = ops.sqrt(ops.maximum(ops.sum(own * solve(factor, own), axis=-1, keepdims=True), 0.0))
         move = solve(factor, ops.concatenate([nuisances, errors, labels], axis=1))
@@ -241,10 +241,9 @@ class FisherEncoder(Encoder):
         return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity)
 
     def _split(self, parameters):
-        labels = parameters[:, self.n_nuisances :]
-        position = {label: i for i, label in enumerate(self.order)}
-        phi = ops.stack([labels[:, position[i]] for i in range(self.emulator.n_labels)], axis=1)
-        return parameters[:, : self.n_nuisances], phi
+        """Nuisances, and labels in the emulator's order."""
+        labels = ops.take(parameters[:, self.n_nuisances :], np.argsort(self.order), axis=1)
+        return parameters[:, : self.n_nuisances], labels
 
     def get_config(self):
         keys = ("n_start", "descent", "polish", "velocity", "continuum", "continuum_degree", "degrees_of_freedom")

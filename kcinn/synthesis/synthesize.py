@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 from tqdm import tqdm
 
-from kcinn.broaden import degrade
+from kcinn.broaden import BROADENING, degrade
 from kcinn.errors import GridError, LabelError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
@@ -25,25 +25,24 @@ from kcinn.wavelength import air_to_vacuum, vacuum_to_air
 
 STARS_PER_PART = 16
 EDGE = 1.0  # angstrom beyond the end of the line list that its broadened absence reaches
-BROADENING = ("vsini", "vmac")
 LABELS = LabelSpace(
     [
-        Label("teff", "K", 4000.0, 7000.0, r"T_{\rm eff}"),
-        Label("logg", "dex(cm s-2)", 0.5, 5.0, r"\log g"),
-        Label("fe_h", "dex", -3.0, 0.5, r"[{\rm Fe/H}]"),
-        Label("vmic", "km s-1", 0.5, 3.0, r"v_{\rm mic}"),
-        Label("vsini", "km s-1", 0.0, 15.0, r"v \sin i"),
-        Label("vmac", "km s-1", 0.0, 8.0, r"v_{\rm mac}"),
-        Label("li_fe", "dex", -2.0, 5.5, r"[{\rm Li/Fe}]"),
-        Label("c_fe", "dex", -0.6, 0.4, r"[{\rm C/Fe}]"),
-        Label("na_fe", "dex", -0.5, 0.5, r"[{\rm Na/Fe}]"),
-        Label("mg_fe", "dex", -0.3, 0.6, r"[{\rm Mg/Fe}]"),
-        Label("si_fe", "dex", -0.3, 0.6, r"[{\rm Si/Fe}]"),
-        Label("ca_fe", "dex", -0.3, 0.6, r"[{\rm Ca/Fe}]"),
-        Label("ti_fe", "dex", -0.3, 0.6, r"[{\rm Ti/Fe}]"),
-        Label("mn_fe", "dex", -0.7, 0.4, r"[{\rm Mn/Fe}]"),
-        Label("ni_fe", "dex", -0.4, 0.4, r"[{\rm Ni/Fe}]"),
-        Label("ba_fe", "dex", -0.8, 0.8, r"[{\rm Ba/Fe}]"),
+        Label.standard("teff", 4000.0, 7000.0),
+        Label.standard("logg", 0.5, 5.0),
+        Label.standard("fe_h", -3.0, 0.5),
+        Label.standard("vmic", 0.5, 3.0),
+        Label.standard("vsini", 0.0, 15.0),
+        Label.standard("vmac", 0.0, 8.0),
+        Label.standard("li_fe", -2.0, 5.5),
+        Label.standard("c_fe", -0.6, 0.4),
+        Label.standard("na_fe", -0.5, 0.5),
+        Label.standard("mg_fe", -0.3, 0.6),
+        Label.standard("si_fe", -0.3, 0.6),
+        Label.standard("ca_fe", -0.3, 0.6),
+        Label.standard("ti_fe", -0.3, 0.6),
+        Label.standard("mn_fe", -0.7, 0.4),
+        Label.standard("ni_fe", -0.4, 0.4),
+        Label.standard("ba_fe", -0.8, 0.8),
     ]
 )
 

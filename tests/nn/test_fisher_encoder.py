@@ -4,12 +4,18 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy.special import erf
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.fisher_encoder import FisherEncoder
 
 PIXELS, COMPONENTS, LABELS, ERRORS = (256, 256), 12, 3, 4
 SIGMA = 0.01
+
+
+def growth(phi):
+    """How the emulator's error depends on the first label, ``(n, 1)``."""
+    return np.exp(0.5 * erf(phi[:, :1] / np.sqrt(2.0)))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +30,8 @@ def encoder():
     emulator = Emulator(LABELS, sum(PIXELS), COMPONENTS, width=16, depth=2, n_errors=ERRORS)
     emulator.set_basis(np.ones(sum(PIXELS)), basis, np.full(COMPONENTS, 1.0))
     residuals = rng.normal(size=(4000, ERRORS)) @ (SIGMA * rng.normal(size=(ERRORS, COMPONENTS)))
-    emulator.set_error(residuals)
+    at = rng.normal(size=(4000, LABELS))
+    emulator.set_error(at, growth(at) * residuals)
     encoder = FisherEncoder(emulator, wavelength, list(PIXELS), [0, 1, 2], n_start=256, velocity=0.01, continuum=1e-6)
     phi = rng.normal(size=(256, LABELS)).astype("f4")
     encoder.build((None, sum(PIXELS)), (None, sum(PIXELS)))
@@ -36,7 +43,9 @@ def observed(encoder, n, seed):
     """Labels and spectra: emulator, its error, noise."""
     rng = np.random.default_rng(seed)
     phi = np.clip(0.8 * rng.normal(size=(n, LABELS)), -1.5, 1.5).astype("f4")
-    error = rng.normal(size=(n, ERRORS)).astype("f4") @ ops.convert_to_numpy(encoder.emulator.error)
+    size = ops.convert_to_numpy(encoder.emulator.error_size(phi))
+    np.testing.assert_allclose(size / size[0], growth(phi) / growth(phi[:1]), rtol=0.1)
+    error = size * (rng.normal(size=(n, ERRORS)).astype("f4") @ ops.convert_to_numpy(encoder.emulator.error))
     flux = ops.convert_to_numpy(encoder.emulator.flux(encoder.emulator(phi) + error))
     inverse_variance = np.full(flux.shape, SIGMA**-2, dtype="f4")
     inverse_variance[:, 100:150] = 0.0
@@ -51,10 +60,12 @@ def test_factor_is_the_information_left_by_noise_and_emulator_error(encoder):
     _, jacobian = encoder.emulator.linearise(location.astype("f4"))
     basis, error = (ops.convert_to_numpy(x).astype("f8") for x in (encoder.emulator.basis, encoder.emulator.error))
     good = inverse_variance[0] > 0
-    covariance = SIGMA**2 * np.eye(good.sum()) + (error @ basis[:, good]).T @ (error @ basis[:, good])
+    axes = error @ basis[:, good]
+    sizes = ops.convert_to_numpy(encoder.emulator.error_size(location.astype("f4")))[:, 0]
     ratios = []
-    for rows, lower in zip(ops.convert_to_numpy(jacobian).astype("f8"), factor, strict=True):
+    for rows, lower, size in zip(ops.convert_to_numpy(jacobian).astype("f8"), factor, sizes, strict=True):
         columns = (rows @ basis[:, good])[::-1]
+        covariance = SIGMA**2 * np.eye(good.sum()) + size**2 * axes.T @ axes
         information = columns @ np.linalg.solve(covariance, columns.T) + np.eye(LABELS)
         scatter = np.sqrt(np.diag(np.linalg.inv(lower @ lower.T)))
         ratios.append(scatter / np.sqrt(np.diag(np.linalg.inv(information))))

@@ -122,9 +122,28 @@ def test_carbon_makes_the_g_band():
     assert blocked("CH", {**sun, "c_fe": 0.3}, (4300.0, 4315.0)) > blocked("CH", sun, (4300.0, 4315.0)) > 0.1
 
 
+@pytest.mark.parametrize("head", [5166.8, 5448.2, 5597.9])  # alpha system, Pearse & Gaydon (1976)
+def test_titanium_oxide_has_its_band_heads(head):
+    dwarf = {"teff": 4000.0, "logg": 4.6, "fe_h": 0.0}
+    before, behind = blocked("TiO", dwarf, (head - 5.0, head - 1.0)), blocked("TiO", dwarf, (head + 1.0, head + 5.0))
+    assert behind > 1.5 * before > 0.0
+
+
+def test_titanium_oxide_is_for_cool_and_metal_rich_stars():
+    window = (5598.0, 5640.0)
+    dwarf = {"teff": 4000.0, "logg": 4.6, "fe_h": 0.0}
+    assert blocked("TiO", dwarf, window) > 0.1
+    # two metals make the molecule: a tenth of each leaves about a hundredth of it
+    assert 0.01 < blocked("TiO", {**dwarf, "fe_h": -1.0}, window) / blocked("TiO", dwarf, window) < 0.2
+    assert blocked("TiO", {**dwarf, "teff": 4500.0}, window) < 0.1 * blocked("TiO", dwarf, window)
+    assert blocked("TiO", {"teff": 5772.0, "logg": 4.44, "fe_h": 0.0}, window) == 0.0
+    # more carbon binds the oxygen
+    assert blocked("TiO", {**dwarf, "c_fe": 0.2}, window) < 0.7 * blocked("TiO", dwarf, window)
+
+
 def test_unknown_molecules_are_refused():
-    with pytest.raises(KcinnError, match=r"No lines of 'TiO'. Available: CH, C2, MgH, CN"):
-        NLTEEngine(molecules=("CH", "TiO"))
+    with pytest.raises(KcinnError, match=r"No lines of 'VO'. Available: CH, C2, MgH, CN, TiO"):
+        NLTEEngine(molecules=("CH", "VO"))
 
 
 def test_unreliable_windows_lie_where_the_engine_computes():

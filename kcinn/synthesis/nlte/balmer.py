@@ -24,7 +24,7 @@ from kcinn.synthesis.nlte.constants import (
 )
 from kcinn.synthesis.nlte.departures import Departures
 from kcinn.synthesis.nlte.equation_of_state import Plasma
-from kcinn.synthesis.nlte.lines import stimulated
+from kcinn.synthesis.nlte.lines import departure_factors, stimulated
 from kcinn.synthesis.nlte.tables import load
 
 # upper level: air wavelength (A), absorption oscillator strength (Wiese & Fuhr 2009, J. Phys. Chem. Ref. Data 38, 565)
@@ -73,11 +73,13 @@ def add_balmer(
             if departures is None:
                 _interpolate(wavelength[near], centre, nodes, profile, opacity[near])
                 continue
-            boltzmann = stimulated(np.array([centre]), atmosphere.plasma.temperature)[0]
-            populated = departures.at(1, RYDBERG_HYDROGEN * (1.0 - 1.0 / upper**2))
-            absorbed = (departures.at(1, LOWER_ENERGY) - populated * boltzmann) / (1.0 - boltzmann)
+            absorbed, emitted = departure_factors(
+                departures.at(1, LOWER_ENERGY),
+                departures.at(1, RYDBERG_HYDROGEN * (1.0 - 1.0 / upper**2)),
+                stimulated(np.array([centre]), atmosphere.plasma.temperature)[0],
+            )
             _interpolate(wavelength[near], centre, nodes, profile * absorbed, opacity[near])
-            _interpolate(wavelength[near], centre, nodes, profile * (populated - absorbed), excess[near])
+            _interpolate(wavelength[near], centre, nodes, profile * emitted, excess[near])
 
 
 def line_opacity(upper: int, plasma: Plasma, vmic: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,9 +7,9 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import BSpline, make_interp_spline
 
 from kcinn.errors import KcinnError
-from kcinn.synthesis.nlte.atmosphere import bracket
 from kcinn.synthesis.nlte.tables import DATA, load
 
 SAME_LEVEL = 0.06  # eV within which a line's level is taken to be the table's
@@ -73,7 +73,8 @@ def departures(
 ) -> Departures:
     """Departure coefficients of an element at the depths `log_tau`.
 
-    ln b is linear in every label and in log tau5000; labels outside the table take its edge, depths outside it b = 1.
+    ln b is a quadratic spline in every label and linear in log tau5000; labels outside the table take its edge, depths
+    outside it b = 1.
     `x_h` is [X/H]: tables follow the saturation of the element's own lines with nodes in it or, relative to iron, in
     [X/Fe].
     """
@@ -81,11 +82,18 @@ def departures(
     log_b = table["log_b"].astype(np.float64)
     abundance = ("x_h", x_h) if "x_h" in table else ("x_fe", x_h - fe_h)
     for name, value in (("teff", teff), ("logg", logg), ("fe_h", fe_h), abundance):
-        if len(table[name]) == 1:
-            log_b = log_b[0]
-            continue
-        i, weight = bracket(table[name], value)
-        log_b = (1.0 - weight) * log_b[i] + weight * log_b[i + 1]
+        log_b = np.tensordot(_weights(table[name], value), log_b, 1)
     nodes = table["log_tau"]
     b = np.exp([np.interp(log_tau, nodes, row, left=0.0, right=0.0) for row in log_b])
     return Departures(table["ion"].astype(np.int64), table["energy"].astype(np.float64), b)
+
+
+def _weights(nodes: NDArray[np.float64], value: float) -> NDArray[np.float64]:
+    """What every node contributes to the spline at `value`, (n_nodes,)."""
+    return _spline(tuple(nodes.tolist()))(np.clip(value, nodes[0], nodes[-1]))
+
+
+@cache
+def _spline(nodes: tuple[float, ...]) -> BSpline:
+    """The interpolating spline of every unit vector; linear between two nodes, constant with one."""
+    return make_interp_spline(nodes, np.eye(len(nodes)), k=min(2, len(nodes) - 1))

@@ -205,7 +205,7 @@ def _parameters(
 
 
 def _departure_factors(line, temperature, departures):
-    """Which lines depart from LTE, and their factors ``(b_l - b_u x) / (1 - x)`` and ``b_u`` minus that."""
+    """Which lines depart from LTE, and their `departure_factors`."""
     departure = np.full(len(line["wavelength"]), -1)
     lower, upper = [], []
     for symbol, coefficients in departures.items():
@@ -219,8 +219,15 @@ def _departure_factors(line, temperature, departures):
         return departure, np.empty((0, len(temperature))), np.empty((0, len(temperature)))
     x = np.empty((len(lower), len(temperature)))
     x[departure[departure >= 0]] = stimulated(line["wavelength"][departure >= 0], temperature)
-    absorbed = (np.array(lower) - np.array(upper) * x) / (1.0 - x)
-    return departure, absorbed, np.array(upper) - absorbed
+    return departure, *departure_factors(np.array(lower), np.array(upper), x)
+
+
+def departure_factors(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], stimulated: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What departures b of a line's levels do: opacity over that in LTE, and emission beyond opacity."""
+    absorbed = (lower - upper * stimulated) / (1.0 - stimulated)
+    return absorbed, upper - absorbed
 
 
 def line_reach(wavelength, peak, damping, doppler, opacity, log_tau, wing):

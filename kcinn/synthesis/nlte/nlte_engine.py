@@ -18,10 +18,11 @@ from kcinn.synthesis.nlte.lines import WINDOWS, add_lines, atomic_lines, element
 from kcinn.synthesis.nlte.molecules import MOLECULES, check_molecules, molecular_lines
 from kcinn.synthesis.nlte.opacity import continuum, planck
 from kcinn.synthesis.nlte.tables import load
+from kcinn.synthesis.nlte.titanium_oxide import add_titanium_oxide
 from kcinn.synthesis.nlte.transfer import MU, MU_WEIGHTS, emergent_flux, line_flux, mean_intensity, tau_weights
 from kcinn.synthesis.nlte.unreliable import UNRELIABLE_WINDOWS
 
-VERSION = "2"
+VERSION = "3"
 CONTINUUM_SPACING = 45.0  # angstrom between the wavelengths at which the continuum is computed
 FAINTEST_LINE = 3e-3  # of the continuous opacity
 WING = 2e-3  # of the continuous opacity, where a line is cut off
@@ -31,9 +32,8 @@ class NLTEEngine(Engine):
     """Stellar spectra in LTE or with departures from it for chosen elements.
 
     Plane-parallel ATLAS9 temperature structures, hydrostatic equilibrium and ionisation computed for the actual
-    abundances, 25,000 atomic lines and those of CH, C2, MgH and CN, Balmer lines, coherent continuum scattering.
-    Approximate by design: Turbospectrum is the engine for science that must match published grids. TiO is missing: of
-    solar metallicity, dwarfs below about 4500 K and giants below 4250 K have bands that the engine does not draw.
+    abundances, 25,000 atomic lines and those of CH, C2, MgH, CN and TiO, Balmer lines, coherent continuum scattering.
+    Approximate by design: Turbospectrum is the engine for science that must match published grids.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class NLTEEngine(Engine):
     coverage = WINDOWS
     unreliable_windows = UNRELIABLE_WINDOWS
 
-    def __init__(self, nlte: Iterable[str] = (), molecules: Iterable[str] = tuple(MOLECULES)) -> None:
+    def __init__(self, nlte: Iterable[str] = (), molecules: Iterable[str] = MOLECULES) -> None:
         self.nlte, self.molecules = tuple(nlte), tuple(molecules)
         check_species(self.nlte)
         check_molecules(self.molecules)
@@ -97,11 +97,11 @@ class NLTEEngine(Engine):
     ) -> list[NDArray[np.float64]]:
         atmosphere = self._atmosphere(labels)
         coefficients = self._departures(labels, atmosphere.log_tau)
-        fluxes = (
-            _fluxes(atmosphere, labels["vmic"], coefficients, self.molecules, window, wavelength)
+        pairs = (
+            fluxes(atmosphere, labels["vmic"], coefficients, self.molecules, window, wavelength)
             for window, wavelength in zip(windows, wavelengths, strict=True)
         )
-        return [flux / continuum_flux for flux, continuum_flux in fluxes]
+        return [flux / continuum_flux for flux, continuum_flux in pairs]
 
     def _atmosphere(self, labels: Mapping[str, float]) -> Atmosphere:
         x_fe = {symbol: labels[label] for label, symbol in self._labels.items()}
@@ -116,7 +116,7 @@ class NLTEEngine(Engine):
         }
 
 
-def _fluxes(
+def fluxes(
     atmosphere: Atmosphere,
     vmic: float,
     coefficients: Mapping[str, Departures],
@@ -149,6 +149,8 @@ def _fluxes(
     add_balmer(wavelength, atmosphere, vmic, coefficients.get("H"), line_opacity, excess)
     for lines in line_lists:
         add_lines(wavelength, lines, line_opacity, excess)
+    if "TiO" in molecules:
+        add_titanium_oxide(wavelength, plasma, middle, line_opacity)
     line_flux(
         wavelength, nodes, absorption, scattering, source, mean,
         line_opacity, excess, log_tau, weight, MU, MU_WEIGHTS, flux,
