@@ -163,6 +163,10 @@ def fit(
 )  # fmt: skip
 @click.option("--samples", type=click.IntRange(min=2), default=4096, show_default=True)
 @click.option("--snr", type=float, help="Per angstrom, for spectra that come without errors.")
+@click.option(
+    "--gap/--no-gap", default=True, show_default=True,
+    help="Add the typical error of the synthesis to the errors of spectra that it misses by more than noise.",
+)  # fmt: skip
 @MEDIUM
 @POWER
 @NORMALISE
@@ -170,7 +174,7 @@ def fit(
 @QUIET
 def predict(
     model: Path, spectra: tuple[Path, ...], output: Path, samples: int, snr: float | None, medium: str | None,
-    resolving_power: float | None, normalise: bool, seed: int, quiet: bool,
+    resolving_power: float | None, normalise: bool, gap: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Posteriors of the spectra in some files, on any wavelength grids, as one catalogue."""
     from kcinn.model_file import read_config
@@ -191,6 +195,7 @@ def predict(
             n_samples=samples,
             resolving_power=resolving_power,
             normalise=normalise,
+            gap=gap,
             seed=seed,
             verbose=not quiet,
         )

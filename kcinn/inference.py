@@ -31,6 +31,7 @@ def predict(
     batch_size: int = BATCH,
     resolving_power: float | None = None,
     normalise: bool = False,
+    gap: bool = True,
     seed: int = 0,
     verbose: int = 0,
 ) -> Posterior:
@@ -53,6 +54,9 @@ def predict(
         Of the spectra, if it is higher than the instrument's. By default it is that of the instrument.
     normalise : bool
         Divide by a running upper envelope first (`kcinn.continuum.normalised`).
+    gap : bool
+        Add the typical error of the synthesis to the errors of spectra that it misses by more than noise; these rows
+        are flagged.
     seed : int
     verbose : int
         1 shows a progress bar.
@@ -86,7 +90,7 @@ def predict(
         error = np.maximum(part.error, smallest)
         pieces.append(
             model.sample(
-                part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=start, batch_size=batch_size
+                part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=start, batch_size=batch_size, gap=gap
             )
         )
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
@@ -94,6 +98,7 @@ def predict(
     n_pixels = np.sum(~spectra.mask & ~model.ignored, axis=1)
     diagnostics = {"snr": spectra.snr, "n_pixels": n_pixels, **{key: drawn[key] for key in ("chi_square", "velocity")}}
     flag = _flags(model, samples, diagnostics, drawn["extrapolation"], estimated)
+    flag |= np.where(drawn["gap"], int(Flag.GAP), 0).astype(np.int32)
     return Posterior(samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics)
 
 

@@ -31,6 +31,7 @@ FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite bey
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
 ROWS_PER_CALL = 32
+MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -107,6 +108,7 @@ class CINN(keras.Model):
         self.context_scale = self.add_weight(
             shape=(n_context,), name="context_scale", initializer="ones", trainable=False
         )
+        self.gap = self.add_weight(shape=(len(wavelength),), name="gap", initializer="zeros", trainable=False)
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
@@ -209,8 +211,12 @@ class CINN(keras.Model):
         seed: int = 0,
         first: int = 0,
         batch_size: int = ROWS_PER_CALL,
+        gap: bool = True,
     ) -> dict[str, NDArray[np.float32]]:
         """Draw from the posterior.
+
+        Where the best fit misses a spectrum by more than noise and emulator explain, the synthetic gap is added to the
+        errors, and the row is drawn anew: spectra of real stars are not those of the synthesis.
 
         Parameters
         ----------
@@ -221,15 +227,40 @@ class CINN(keras.Model):
             Number of the first spectrum: the noise of spectrum ``first + i`` depends on that number and the seed alone.
         batch_size : int
             Spectra per compiled call.
+        gap : bool
+            Whether the synthetic gap may be added.
 
         Returns
         -------
         dict
-            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` (km/s), `extrapolation` ``(n,)``.
+            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` (km/s), `extrapolation`, and `gap`, whether
+            it was added, ``(n,)``.
         """
         spectra = self._checked(flux, error, mask)
         noise = self.flow.draw_noise(range(first, first + len(spectra["flux"])), n_samples, seed)
-        return self._compiled_draw.in_chunks(batch_size, noise, spectra["flux"], spectra["error"], spectra["mask"])
+
+        def draw(rows):
+            part = {key: value[rows] for key, value in spectra.items()}
+            return self._compiled_draw.in_chunks(batch_size, noise[rows], part["flux"], part["error"], part["mask"])
+
+        drawn = draw(slice(None))
+        missed = gap & self._missed(drawn["chi_square"], spectra)
+        if missed.any():
+            spectra["error"] = np.hypot(spectra["error"], ops.convert_to_numpy(self.gap))
+            for key, value in draw(missed).items():
+                drawn[key][missed] = value
+        return {**drawn, "gap": missed}
+
+    def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
+        """Whether a reduced chi-square is larger than noise and three times the emulator's typical error allow."""
+        if not np.any(ops.convert_to_numpy(self.gap)):
+            return np.zeros(len(chi_square), dtype=bool)
+        used = (spectra["mask"] == 0) & (self.usable > 0)
+        n_used = np.maximum(used.sum(axis=1), 1)
+        inverse_variance = np.sum(used / np.square(spectra["error"]), axis=1) / n_used
+        emulator = float(self.summary_of_training.get("emulator_rms", 0.0))
+        allowed = MISSED * np.sqrt(2.0 / n_used) + 9.0 * emulator**2 * inverse_variance
+        return chi_square > 1.0 + allowed
 
     def spectrum(self, labels: ArrayLike) -> NDArray[np.float32]:
         """The emulator's noiseless spectra for labels ``(n, n_labels)``, shape ``(n, n_pixels)``.

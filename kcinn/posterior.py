@@ -39,6 +39,7 @@ class Flag(IntFlag):
     VELOCITY = 16  # the fit wants a velocity beyond three times its prior scatter
     EXTRAPOLATION = 32  # the encoder's summary lies outside that of the training spectra
     ESTIMATED_ERROR = 64  # no errors came with the spectrum; they were estimated from its scatter
+    GAP = 128  # the synthesis misses the spectrum by more than noise: its typical error was added to the errors
 
 
 MEANINGS = {
@@ -49,6 +50,7 @@ MEANINGS = {
     Flag.VELOCITY: "residual velocity beyond three sigma of the training",
     Flag.EXTRAPOLATION: "summary of the spectrum outside that of the training",
     Flag.ESTIMATED_ERROR: "errors estimated from the scatter of the pixels",
+    Flag.GAP: "typical error of the synthesis added to the errors",
 }
 
 

@@ -21,6 +21,7 @@ from kcinn.instrument import Instrument
 from kcinn.model import CINN
 from kcinn.nn.observe import Observation
 from kcinn.rows import Compression, JointTraining, Rows, encode
+from kcinn.synthesis.gap import synthetic_gap
 
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
 VALIDATION_DRAWS = 1  # noise draws per validation spectrum
@@ -146,6 +147,7 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
         metadata=grid.metadata,
         summary={"stars": len(np.unique(grid.star)), "spectra": len(grid)},
     )
+    model.gap.assign(synthetic_gap(grid.metadata.get("engine", ""), grid.instrument))
     model.emulator.set_basis(grid.mean, grid.basis, grid.coefficients.std(axis=0))
     return model
 
