@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from kcinn.errors import KcinnError, ModelError
 from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
-from kcinn.model_file import FORMAT, check_format, read_config
+from kcinn.model_file import FORMAT, check_format, find_model, read_config
 from kcinn.nn.compiled import Compiled
 from kcinn.nn.dense_encoder import DenseEncoder
 from kcinn.nn.emulator import Emulator
@@ -330,7 +330,7 @@ class CINN(keras.Model):
 
 
 def load(path: str | os.PathLike[str]) -> CINN:
-    """Load a model file, after checking it.
+    """Load a model, from its file or by the name of one that comes with kcinn, after checking it.
 
     Raises
     ------
@@ -338,6 +338,7 @@ def load(path: str | os.PathLike[str]) -> CINN:
         As `read_config`, or if the weights do not fit.
     """
     read_config(path)
+    path = find_model(path)
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except KcinnError:

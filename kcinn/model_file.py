@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kcinn.errors import ModelError
+from kcinn.shipped import MODELS, shipped, shipped_models
 
-FORMAT = "kcinn-model/1"
+FORMAT = "kcinn-model/2"
 
 
 def check_format(format: str | None, where: str = "model") -> None:
@@ -21,17 +22,31 @@ def check_format(format: str | None, where: str = "model") -> None:
         )
 
 
+def find_model(name: str | os.PathLike[str]) -> Path:
+    """The file `name`, or the model of that name that comes with kcinn.
+
+    Raises
+    ------
+    ModelError
+        If there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if str(name) in shipped_models():
+        return shipped(f"{MODELS}/{name}.keras")
+    raise ModelError(f"{path}: no such model file. With kcinn come: {', '.join(shipped_models()) or 'none'}")
+
+
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The configuration of a model file: labels, instrument, architecture, training summary.
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged (every checksum is tested), not a kcinn model, or of another format.
+        As `find_model`, or if the file is damaged (every checksum is tested), not a kcinn model, or of another format.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
+    path = find_model(path)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -7,6 +7,7 @@ from pathlib import Path
 from kcinn.errors import KcinnError
 
 COMPACT_GRID = "compact-grid.h5"
+MODELS = "models"
 
 
 def shipped(name: str) -> Path:
@@ -17,10 +18,19 @@ def shipped(name: str) -> Path:
     KcinnError
         If there is no such file.
     """
-    package = Path(__file__).parent
-    for folder in (package / "data", package.parent / "data"):
+    for folder in _folders():
         if (folder / name).is_file():
             return folder / name
     raise KcinnError(
         f"{name} is not part of this installation; install kcinn from its wheel or run it from its source tree."
     )
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Names under which `kcinn.load` finds the models that come with kcinn."""
+    return tuple(sorted({path.stem for folder in _folders() for path in (folder / MODELS).glob("*.keras")}))
+
+
+def _folders() -> tuple[Path, Path]:
+    package = Path(__file__).parent
+    return package / "data", package.parent / "data"

@@ -25,6 +25,7 @@ from kcinn.synthesis.gap import synthetic_gap
 
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
 VALIDATION_DRAWS = 1  # noise draws per validation spectrum
+N_START = 1024  # spectra among which the Fisher encoder seeks its start
 WARM_UP = 200  # steps
 EMULATOR_RATE = 1e-2
 
@@ -125,7 +126,7 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
     assert grid.coefficients is not None and grid.mean is not None and grid.basis is not None
     encoder: dict[str, Any] = {"kind": config.encoder}
     if config.encoder == "fisher":
-        encoder |= {"n_start": min(2048, len(grid) // 4)}
+        encoder |= {"n_start": min(N_START, len(grid) // 4)}
         encoder |= {key: getattr(observation, key) for key in ("continuum", "continuum_degree")}
         encoder |= {"velocity": max(observation.velocity, 1e-3), "continuum": max(observation.continuum, 1e-6)}
     model = CINN(

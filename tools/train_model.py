@@ -1,0 +1,108 @@
+"""Train the model that comes with kcinn, and write its card.
+
+    python tools/train_model.py [--grid data/compact-grid.h5] [--checkpoint FOLDER] [-o data/models]
+
+A twentieth of the stars is kept from the training; the card's table is measured on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import keras
+
+import kcinn
+from kcinn.config import Config
+from kcinn.diagnostics import recovery
+from kcinn.grid import SyntheticGrid
+from kcinn.inference import predict
+from kcinn.nn.observe import Observe
+from kcinn.shipped import COMPACT_GRID, shipped
+from kcinn.spectra import Spectra
+from kcinn.training import fit
+
+CONFIG = Config(emulator_steps=20000, draws=57344)
+HELD_OUT = 0.05
+SNR = (20.0, 50.0, 100.0, 250.0, 1000.0)
+CARD = """# {name}
+
+A conditional invertible neural network behind a Fisher encoder, trained by kcinn {version} on {spectra} synthetic
+spectra of {stars} stars (`{grid}`, engine {engine} {engine_version}, NLTE for {nlte}) with `tools/train_model.py`.
+
+- Instrument: {instrument}, {n_pixels} pixels, wavelengths in {medium}.
+- Labels and their prior, uniform inside the region of plausible stars: {labels}.
+- Spectra: normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to {high:g} per
+  angstrom.
+- Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for the
+  median star.
+- Training: {seconds:.0f} s.
+
+Median of the posterior against truth, {n_test} held-out spectra: rms, and the share of truths inside the 68 % interval.
+
+| label | {heads} |
+| --- | {rule} |
+{rows}
+
+Limits: what the engine lacks (`docs/engine.md`). Real spectra that it misses get the typical error of the synthesis on
+top of their own. Carbon-rich cool stars, double-lined binaries and emission lines are not in the training.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grid", type=Path, default=shipped(COMPACT_GRID))
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[1] / "data/models")
+    options = parser.parse_args()
+    grid = SyntheticGrid.open(options.grid)
+    training, test = grid.split(1.0 - HELD_OUT, HELD_OUT, seed=1)
+    model = fit(training, config=CONFIG, checkpoint=options.checkpoint, resume=options.checkpoint is not None)
+    options.output.mkdir(parents=True, exist_ok=True)
+    name = grid.instrument.name
+    model.save(options.output / f"{name}.keras")
+
+    results = {}
+    for k, snr in enumerate(SNR):
+        observe = Observe(
+            model.observation.at(snr), grid.wavelength, [arm.n_pixels for arm in grid.instrument.arms], seed=k
+        )
+        flux, error, mask = (keras.ops.convert_to_numpy(x) for x in observe(test.flux()))
+        spectra = Spectra(grid.wavelength, flux, error=error, mask=mask > 0, medium=grid.instrument.medium)
+        results[snr] = recovery(predict(model, spectra, n_samples=1000, gap=False, verbose=1).samples, test.labels)
+    rows = "\n".join(
+        f"| {label.name} ({label.unit}) | "
+        + " | ".join(f"{result.rms[i]:.3g}, {result.coverage68[i]:.0%}" for result in results.values())
+        + " |"
+        for i, label in enumerate(model.label_space)
+    )
+    card = CARD.format(
+        name=name,
+        version=kcinn.__version__,
+        grid=options.grid.name,
+        engine=grid.metadata["engine"],
+        engine_version=grid.metadata["engine_version"],
+        nlte=", ".join(grid.metadata["nlte_species"]),
+        instrument=name,
+        n_pixels=grid.instrument.n_pixels,
+        medium=grid.instrument.medium,
+        labels=", ".join(f"{x.name} {x.lower:g} to {x.upper:g} {x.unit}".strip() for x in model.label_space),
+        velocity=model.observation.velocity,
+        low=model.observation.snr[0],
+        high=model.observation.snr[1],
+        continuum=model.observation.continuum,
+        n_test=len(test),
+        heads=" | ".join(f"S/N {snr:g}" for snr in SNR),
+        rule=" | ".join("---" for _ in SNR),
+        rows=rows,
+        **{
+            key: model.summary_of_training[key]
+            for key in ("spectra", "stars", "emulator_rms", "emulator_rms_median", "seconds")
+        },
+    )
+    (options.output / f"{name}.md").write_text(card, encoding="utf-8")
+    print(card)
+
+
+if __name__ == "__main__":
+    main()
