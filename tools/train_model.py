@@ -34,8 +34,8 @@ spectra of {stars} stars (`{grid}`, engine {engine} {engine_version}, NLTE for {
 - Labels and their prior, uniform inside the region of plausible stars: {labels}.
 - Spectra: normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to {high:g} per
   angstrom.
-- Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for the
-  median star.
+- Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for
+  the median star.
 - Training: {seconds:.0f} s.
 
 Median of the posterior against truth, {n_test} held-out spectra: rms, and the share of truths inside the 68 % interval.
