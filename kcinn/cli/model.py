@@ -1,0 +1,115 @@
+"""Commands that train a model and show what it holds and can do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED
+from kcinn.errors import KcinnError
+
+
+@click.command()
+@click.argument("grid", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="model.keras", show_default=True
+)
+@click.option("--instrument", help="Built-in name or TOML file, if other than the grid's.")
+@click.option("--label", "labels", multiple=True, help="Infer this label; repeat. By default all of the grid.")
+@click.option("--encoder", type=click.Choice(["fisher", "dense"]), default="fisher", show_default=True)
+@click.option("--snr", nargs=2, type=float, default=(10.0, 1000.0), show_default=True, help="Range per angstrom.")
+@click.option("--epochs", type=click.IntRange(min=1), default=80, show_default=True)
+@click.option("--checkpoint", type=click.Path(file_okay=False, path_type=Path), help="Folder for intermediate results.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint.")
+@SEED
+@QUIET
+def fit(
+    grid: Path, output: Path, instrument: str | None, labels: tuple[str, ...], encoder: str, snr: tuple[float, float],
+    epochs: int, checkpoint: Path | None, resume: bool, seed: int, quiet: bool,
+) -> None:  # fmt: skip
+    """Train a model on a grid of synthetic spectra."""
+    from kcinn.grid import SyntheticGrid
+
+    if output.suffix != ".keras":
+        raise KcinnError(f"The output must end in .keras. Received: {output}")
+    synthetic = SyntheticGrid.open(grid)
+    from kcinn.config import Config
+    from kcinn.nn.observe import Observation
+    from kcinn.training import fit as run
+
+    model = run(
+        synthetic,
+        instrument=instrument,
+        labels=labels or None,
+        observation=Observation(snr=snr),
+        config=Config.preset(encoder),
+        epochs=epochs,
+        checkpoint=checkpoint,
+        resume=resume,
+        seed=seed,
+        verbose=not quiet,
+    )
+    model.save(output)
+    click.echo(f"{output}: {', '.join(model.label_space.names)}, {model.summary_of_training['seconds']:.0f} s")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def info(path: Path) -> None:
+    """What a model or grid file holds."""
+    if path.suffix == ".keras":
+        from kcinn.model_file import read_config
+
+        config = read_config(path)
+        shown = {
+            key: config[key] for key in ("format", "targets", "emulator", "encoder", "flow", "observation", "summary")
+        }
+        shown["instrument"] = config["instrument"]["name"]
+        shown["labels"] = {
+            item["name"]: f"{item['lower']:g} to {item['upper']:g} {item['unit']}" for item in config["label_space"]
+        }
+        shown["grid"] = config["metadata"]
+        click.echo(json.dumps(shown, indent=1))
+    else:
+        from kcinn.grid import SyntheticGrid
+
+        grid = SyntheticGrid.open(path)
+        click.echo(f"{grid}\n{json.dumps(grid.metadata, indent=1)}")
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="demo", show_default=True)
+@click.option("--encoder", type=click.Choice(["fisher", "dense"]), default="fisher", show_default=True)
+@click.option(
+    "--spectrum", "spectra", multiple=True, type=click.Path(path_type=Path), help="A spectrum of yours; repeat."
+)
+@MEDIUM
+@POWER
+@NORMALISE
+@SEED
+@QUIET
+def demo(
+    out: Path, encoder: str, spectra: tuple[Path, ...], medium: str | None, resolving_power: float | None,
+    normalise: bool, seed: int, quiet: bool,
+) -> None:  # fmt: skip
+    """Train a small model on the shipped grid and show what it can do: table, catalogue, pictures."""
+    from kcinn.survey.readers import read
+
+    own = [(path.name.split(".")[0], read(path, medium=medium)) for path in spectra]
+    from kcinn.config import Config
+    from kcinn.demo import demo as run
+    from kcinn.demo import table
+
+    report = run(
+        out,
+        spectra=own,
+        resolving_power=resolving_power,
+        normalise=normalise,
+        config=Config.preset(encoder),
+        seed=seed,
+        verbose=not quiet,
+    )
+    click.echo(table(report))
+    click.echo(f"{report['seconds']['total']:.0f} s, {report['peak_memory_gib']:.1f} GiB; see {out}")
