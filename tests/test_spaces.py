@@ -46,6 +46,8 @@ def test_label_errors_name_the_valid_labels():
         ({"teff": 4587, "logg": 1.61, "vmic": 1.9}, True),  # HD 122563
         ({"teff": 4587, "logg": 1.61, "vmic": 1.9, "c_fe": 0.3}, False),  # a carbon star
         ({"teff": 5772, "logg": 4.44, "vmic": 1.0, "c_fe": 0.3}, True),
+        ({"teff": 4374, "logg": 4.63, "vmic": 0.8, "fe_h": -0.33}, True),  # 61 Cyg A
+        ({"teff": 4050, "logg": 4.70, "vmic": 0.8, "fe_h": 0.3}, False),  # TiO hides its continuum
         ({"teff": 6500, "logg": 1.00, "vmic": 1.9}, False),
         ({"teff": 5772, "logg": 4.44, "vmic": 2.5}, False),
     ],
