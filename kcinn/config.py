@@ -14,7 +14,7 @@ class Config:
 
     Parameters
     ----------
-    encoder : {"fisher", "dense"}
+    encoder : {"fisher", "dense", "conv"}
     components : int
         Principal components of a grid that is stored plain.
     emulator_width, emulator_depth, emulator_steps, emulator_batch : int
@@ -53,9 +53,9 @@ class Config:
 
     @classmethod
     def preset(cls, encoder: str = "fisher") -> Config:
-        """Settings that suit an encoder: with "dense" the flow has to model the whole posterior, so it is larger."""
-        if encoder == "dense":
-            return cls(encoder="dense", depth=8, width=256, base="conditional", learning_rate=1e-3, weight_decay=1e-4)
+        """Settings that suit an encoder: behind a learned one the flow models the whole posterior, so it is larger."""
+        if encoder in ("dense", "conv"):
+            return cls(encoder=encoder, depth=8, width=256, base="conditional", learning_rate=1e-3, weight_decay=1e-4)
         return cls(encoder=encoder)
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
 from kcinn.model_file import FORMAT, check_format, find_model, read_config
 from kcinn.nn.compiled import Compiled
+from kcinn.nn.conv_encoder import ConvEncoder
 from kcinn.nn.dense_encoder import DenseEncoder
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoding
@@ -26,7 +27,7 @@ from kcinn.nn.fisher_encoder import FisherEncoder
 from kcinn.nn.flow import ConditionalFlow
 from kcinn.nn.observe import Observation, Observe
 
-ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder}
+ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder, "conv": ConvEncoder}
 FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite beyond the sinh
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
@@ -52,7 +53,7 @@ class CINN(keras.Model):
     instrument : dict
         `Instrument.get_config`.
     emulator, encoder, flow : dict
-        Sizes; `encoder` has a key `kind`, "fisher" or "dense".
+        Sizes; `encoder` has a key `kind`, "fisher", "dense" or "conv".
     observation : dict
         `Observation.get_config`.
     unreliable : list of (lower, upper, reason), angstrom

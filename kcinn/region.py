@@ -21,8 +21,8 @@ class Region:
     """Restriction of the prior box to stars that exist; the prior stays uniform inside it.
 
     Giants and dwarfs of the Kiel diagram with generous margins, a microturbulence within a band around a linear
-    relation, a range of A(Li), no carbon stars, and none whose continuum is hidden by TiO. A condition on a label that is
-    not there is left out.
+    relation, a range of A(Li), no carbon stars, and none whose continuum TiO hides. A condition on a label that is not
+    there is left out.
 
     Parameters
     ----------

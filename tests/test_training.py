@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import toy
 
+import kcinn
 from kcinn.config import Config
 from kcinn.errors import KcinnError, LabelError
 from kcinn.region import Region
@@ -61,13 +62,18 @@ def test_a_subset_of_labels_marginalises_the_others(toy_model):
         model.spectrum([[0.0, 5000.0]])
 
 
-def test_dense_encoder_learns():
-    config = dataclasses.replace(FAST, encoder="dense", depth=3, width=48, base="conditional", weight_decay=1e-4)
+@pytest.mark.parametrize("encoder", ["dense", "conv"])
+def test_learned_encoder_learns(encoder, tmp_path):
+    config = dataclasses.replace(FAST, encoder=encoder, depth=3, width=48, base="conditional", weight_decay=1e-4)
     model = train(config=config, epochs=6)
     losses = model.summary_of_training["validation_loss"]
     assert losses[-1] < losses[0]
-    drawn = model.sample(*toy.observed(toy.grid(40, seed=3).labels, 100.0), n_samples=100)
+    spectra = toy.observed(toy.grid(40, seed=3).labels, 100.0)
+    drawn = model.sample(*spectra, n_samples=100)
     assert np.all(np.isfinite(drawn["labels"]))
+    model.save(tmp_path / "model.keras")
+    again = kcinn.load(tmp_path / "model.keras").sample(*spectra, n_samples=100)
+    np.testing.assert_allclose(again["labels"], drawn["labels"], rtol=1e-4)
 
 
 def test_resume_after_kill(tmp_path):

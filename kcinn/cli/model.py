@@ -18,7 +18,7 @@ from kcinn.errors import KcinnError
 )
 @click.option("--instrument", help="Built-in name or TOML file, if other than the grid's.")
 @click.option("--label", "labels", multiple=True, help="Infer this label; repeat. By default all of the grid.")
-@click.option("--encoder", type=click.Choice(["fisher", "dense"]), default="fisher", show_default=True)
+@click.option("--encoder", type=click.Choice(["fisher", "dense", "conv"]), default="fisher", show_default=True)
 @click.option("--snr", nargs=2, type=float, default=(10.0, 1000.0), show_default=True, help="Range per angstrom.")
 @click.option("--epochs", type=click.IntRange(min=1), default=80, show_default=True)
 @click.option("--checkpoint", type=click.Path(file_okay=False, path_type=Path), help="Folder for intermediate results.")
@@ -81,7 +81,7 @@ def info(path: Path) -> None:
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="demo", show_default=True)
-@click.option("--encoder", type=click.Choice(["fisher", "dense"]), default="fisher", show_default=True)
+@click.option("--encoder", type=click.Choice(["fisher", "dense", "conv"]), default="fisher", show_default=True)
 @click.option(
     "--spectrum", "spectra", multiple=True, type=click.Path(path_type=Path), help="A spectrum of yours; repeat."
 )
