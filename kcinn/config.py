@@ -24,8 +24,10 @@ class Config:
         Training spectra that are drawn and encoded for the flow (Fisher encoder).
     jitter : float
         Half width, in prior standard deviations, of the step from a star's labels to new ones.
+    members : int
+        Flows that are trained apart and averaged.
     depth, width, hidden : int
-        Of the flow.
+        Of every flow.
     transform : {"affine", "spline"}
     base : {"normal", "student_t", "conditional"}
     learning_rate, weight_decay : float
@@ -42,6 +44,7 @@ class Config:
     emulator_share: float = 0.6
     draws: int = 18432
     jitter: float = 0.4
+    members: int = 1
     depth: int = 4
     width: int = 96
     hidden: int = 2
@@ -63,6 +66,6 @@ class Config:
             raise KcinnError(f"encoder must be one of {', '.join(ENCODERS)}. Received: {self.encoder!r}")
         if not 0 < self.emulator_share < 1:
             raise KcinnError(f"emulator_share must lie between 0 and 1. Received: {self.emulator_share}")
-        for name in ("emulator_steps", "draws", "depth", "width", "hidden", "patience", "components"):
+        for name in ("emulator_steps", "draws", "members", "depth", "width", "hidden", "patience", "components"):
             if getattr(self, name) < 1:
                 raise KcinnError(f"{name} must be at least 1. Received: {name}={getattr(self, name)}")

@@ -24,7 +24,7 @@ from kcinn.nn.dense_encoder import DenseEncoder
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.fisher_encoder import FisherEncoder
-from kcinn.nn.flow import ConditionalFlow
+from kcinn.nn.mixture import FlowMixture
 from kcinn.nn.observe import Observation, Observe
 
 ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder, "conv": ConvEncoder}
@@ -101,7 +101,7 @@ class CINN(keras.Model):
         indices = [self.full_space.index(name) for name in targets]
         self.encoder = ENCODERS[encoder["kind"]](self.emulator, wavelength, arm_pixels, indices, **options)
         self.observe = Observe(self.observation, wavelength, arm_pixels)
-        self.flow = ConditionalFlow(len(targets), **flow)
+        self.flow = FlowMixture(len(targets), **flow)
         n_context = self.encoder.n_context
         self.context_mean = self.add_weight(
             shape=(n_context,), name="context_mean", initializer="zeros", trainable=False

@@ -161,12 +161,13 @@ def spectrum(
     return figure
 
 
-def loss(training: Mapping[str, Sequence[float]]) -> Figure:
-    """Training and held-out loss against the epoch."""
+def loss(training: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """Training and held-out loss of every flow against the epoch."""
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axis = figure.subplots()
-    axis.plot(training["loss"], color=BLUE, label="training")
-    axis.plot(training["validation_loss"], color=ORANGE, label="held-out stars")
+    for key, colour, name in (("loss", BLUE, "training"), ("validation_loss", ORANGE, "held-out stars")):
+        for k, values in enumerate(training[key]):
+            axis.plot(values, color=colour, label=name if k == 0 else None)
     axis.set(xlabel="epoch", ylabel="loss: -log p (nats)")
     axis.legend(frameon=False)
     return figure

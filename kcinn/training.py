@@ -140,7 +140,7 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
         },
         encoder=encoder,
         flow={
-            **{key: getattr(config, key) for key in ("depth", "width", "hidden", "transform", "base")},
+            **{key: getattr(config, key) for key in ("members", "depth", "width", "hidden", "transform", "base")},
             "seed": seed,
         },
         observation=observation.get_config(),
@@ -205,10 +205,12 @@ def _train_flow(
         part["context"] = keras.ops.convert_to_numpy(model.standardise(part["context"]))
     log_det = float(test["log_det"].mean())
     train, test = ({key: part[key] for key in ("theta", "context")} for part in (train, test))
-    flow = _twin(model.flow)
-    _fit(model, flow, train, test, config, epochs, batch_size, folder, verbose)
-    model.flow.set_weights(flow.get_weights())
-    model.summary_of_training["log_density"] = log_det - min(model.summary_of_training["validation_loss"])
+    for k, member in enumerate(model.flow.members):
+        flow = _twin(member)
+        _fit(model, flow, train, test, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
+        member.set_weights(flow.get_weights())
+    density = keras.ops.mean(model.flow.log_density(test["theta"], test["context"]))
+    model.summary_of_training["log_density"] = log_det + float(keras.ops.convert_to_numpy(density))
 
 
 def _encoded_chunk(
@@ -237,12 +239,12 @@ def _train_jointly(
     train = rows.draw(max(batch_size, config.draws), np.random.default_rng(seed))
     test = Rows(model, held_out, 0.0).own(VALIDATION_DRAWS)
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose)
-    model.summary_of_training["log_density"] = -min(model.summary_of_training["validation_loss"])
+    model.summary_of_training["log_density"] = -min(model.summary_of_training["validation_loss"][0])
 
 
 def _fit(
     model: CINN, trained: keras.Model, train: dict[str, Any], test: dict[str, Any], config: Config, epochs: int,
-    batch_size: int, folder: Path | None, verbose: int,
+    batch_size: int, folder: Path | None, verbose: int, name: str = "flow-0",
 ) -> None:  # fmt: skip
     n = len(next(iter(train.values()))) // batch_size * batch_size
     if not n:
@@ -266,12 +268,13 @@ def _fit(
         validation_data=(test, None),
         batch_size=batch_size,
         epochs=epochs,
-        callbacks=[stop, *_callbacks("flow", epochs, folder, verbose)],
+        callbacks=[stop, *_callbacks(name, epochs, folder, verbose)],
         verbose=0,
     ).history
     if not history:  # killed after the last epoch: nothing was left to train
         history = {"loss": [], "val_loss": [trained.evaluate(test, verbose=0)]}
-    model.summary_of_training |= {"loss": _floats(history["loss"]), "validation_loss": _floats(history["val_loss"])}
+    for key, source in (("loss", "loss"), ("validation_loss", "val_loss")):
+        model.summary_of_training.setdefault(key, []).append([float(value) for value in history[source]])
 
 
 def _twin(model: Any) -> Any:
@@ -310,10 +313,6 @@ def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRat
     return keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
     )
-
-
-def _floats(values: list[Any]) -> list[float]:
-    return [float(value) for value in values]
 
 
 def _claim(checkpoint: str | Path | None, plan: dict[str, Any], resume: bool) -> Path | None:
