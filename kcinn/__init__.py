@@ -27,13 +27,13 @@ _PUBLIC = {
     "synthesize": "kcinn.synthesis.synthesize",
 }
 
-__all__ = ["__version__", "nn", "plot", "synthesis", *_PUBLIC]
+__all__ = ["__version__", "nn", "plot", "survey", "synthesis", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
-    if name in ("nn", "plot", "synthesis"):
+    if name in ("nn", "plot", "survey", "synthesis"):
         return import_module(f"kcinn.{name}")
     raise AttributeError(f"module 'kcinn' has no attribute {name!r}. It has: {', '.join(__all__)}")
 

@@ -3,37 +3,135 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable, Table
+from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import KcinnError
+from kcinn.labels import LabelSpace
 
 ENDINGS = {".fits": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
 UCD = {
-    "id": "meta.id;meta.main",
     "teff": "phys.temperature.effective",
     "logg": "phys.gravity",
     "vmic": "phys.veloc.microTurb",
     "vsini": "phys.veloc.rotat",
     "vmac": "phys.veloc",
-    "velocity": "phys.veloc",
-    "snr": "stat.snr",
-    "chi_square": "stat.fit.chi2",
-    "n_pixels": "meta.number",
-    "flag": "meta.code.qual",
+    "vbroad": "phys.veloc",
+}
+STATISTICS = (  # name of the column, what it is, UCD
+    ("{}", "median of the posterior", "{};stat.median"),
+    ("e_{}", "half of the 16 to 84 percent interval", "stat.error;{}"),
+    ("{}_p16", "16th percentile", "{};stat.min"),
+    ("{}_p50", "50th percentile", "{};stat.median"),
+    ("{}_p84", "84th percentile", "{};stat.max"),
+    ("{}_map", "mode of the marginal posterior", "{}"),
+    ("{}_mean", "mean of the posterior", "{};stat.mean"),
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Name, unit, description, UCD and NumPy type of a column of a catalogue."""
+
+    name: str
+    unit: str = ""
+    description: str = ""
+    ucd: str = "meta"
+    dtype: str = "f4"
+
+
+ID = Column("id", "", "name of the spectrum", "meta.id;meta.main", "i8")
+FLAG = Column("flag", "", "sum of bits, see FLAGn in the header; 0 is clean", "meta.code.qual", "i4")
+DIAGNOSTICS = {
+    "snr": Column("snr", "", "signal-to-noise ratio per angstrom, median over good pixels", "stat.snr"),
+    "n_pixels": Column("n_pixels", "", "number of pixels used", "meta.number", "i4"),
+    "chi_square": Column("chi_square", "", "reduced chi-square of the best fit", "stat.fit.chi2"),
+    "velocity": Column("velocity", "km s-1", "velocity shift of the best fit", "phys.veloc"),
 }
 
 
-def describe(table: QTable, name: str, description: str, *, label: str = "", statistic: str = "") -> None:
-    """Give a column its description, and the UCD of `label` (the column's own name by default) with a statistic."""
-    label = label or name
-    word = UCD.get(label, "phys.abund" if label.endswith(("_fe", "_h")) else "meta")
-    table[name].info.description = description
-    table[name].info.meta = {"ucd": f"{word};{statistic}" if statistic else word}
+def label_columns(space: LabelSpace) -> list[Column]:
+    """Columns of the statistics of every label: `x`, `e_x`, `x_p16`, `x_p50`, `x_p84`, `x_map`, `x_mean`."""
+    columns = []
+    for label in space:
+        ucd = UCD.get(label.name, "phys.abund" if label.name.endswith(("_fe", "_h")) else "phys")
+        columns += [
+            Column(name.format(label.name), label.unit, f"{label.name}: {what}", statistic.format(ucd))
+            for name, what, statistic in STATISTICS
+        ]
+    return columns
+
+
+def covariance_columns(space: LabelSpace) -> list[Column]:
+    """Columns `cov_x_y` of the lower triangle of the covariance matrix, row by row."""
+    units = {label.name: label.unit.split("(")[0] for label in space}  # of a difference: dex, not dex(cm s-2)
+    return [
+        Column(
+            f"cov_{first}_{second}",
+            f"{units[first]} {units[second]}".strip(),
+            f"covariance of {first} and {second}",
+            "stat.covariance",
+        )
+        for i, first in enumerate(space.names)
+        for second in space.names[: i + 1]
+    ]
+
+
+def label_values(
+    space: LabelSpace,
+    quantiles: NDArray[Any],
+    mode: NDArray[Any],
+    mean: NDArray[Any],
+    triangle: NDArray[Any] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Values of `label_columns`, and of `covariance_columns` if there is a `triangle`.
+
+    Parameters
+    ----------
+    space : LabelSpace
+    quantiles : ndarray, shape (3, n_spectra, n_labels)
+        At 16, 50 and 84 percent.
+    mode, mean : ndarray, shape (n_spectra, n_labels)
+    triangle : ndarray, shape (n_spectra, n_labels * (n_labels + 1) / 2), optional
+        Lower triangle of the covariance, row by row.
+    """
+    low, middle, high = quantiles
+    values: dict[str, NDArray[Any]] = {}
+    for k, label in enumerate(space.names):
+        statistics = (middle, 0.5 * (high - low), low, middle, high, mode, mean)
+        values |= {name.format(label): x[:, k] for (name, *_), x in zip(STATISTICS, statistics, strict=True)}
+    if triangle is not None:
+        values |= {column.name: x for column, x in zip(covariance_columns(space), triangle.T, strict=True)}
+    return values
+
+
+def to_table(columns: Iterable[Column], values: Mapping[str, ArrayLike], meta: Mapping[str, Any]) -> QTable:
+    """A table of `values`, with units, descriptions and UCDs."""
+    table = QTable(meta=dict(meta))
+    for column in columns:
+        array = np.asarray(values[column.name])
+        table[column.name] = array * u.Unit(column.unit) if column.unit else array
+        table[column.name].info.description = column.description
+        table[column.name].info.meta = {"ucd": column.ucd}
+    return table
+
+
+def to_rows(columns: Iterable[Column], values: Mapping[str, ArrayLike]) -> NDArray[Any]:
+    """A structured array of `values`, each column in its own type; columns without values are left out."""
+    present = [column for column in columns if column.name in values]
+    n_rows = len(np.asarray(values[present[0].name]))
+    rows = np.zeros(n_rows, dtype=[(column.name, column.dtype) for column in present])
+    for column in present:
+        rows[column.name] = values[column.name]
+    return rows
 
 
 def write_table(table: QTable, path: str | os.PathLike[str]) -> None:
@@ -44,33 +142,33 @@ def write_table(table: QTable, path: str | os.PathLike[str]) -> None:
     if path.suffix == ".ecsv":
         table.write(path, format=ENDINGS[path.suffix], overwrite=True)
     elif path.suffix == ".fits":
-        _to_hdu(table).writeto(path, overwrite=True)
+        to_hdu(table).writeto(path, overwrite=True)
     else:
         _plain(table).write(path, format=ENDINGS[path.suffix], overwrite=True)
 
 
-def _is_logarithmic(unit: u.UnitBase | None) -> bool:
-    return unit is not None and "dex" in str(unit)
-
-
 def _plain(table: QTable) -> Table:
-    """Without logarithmic units, which neither FITS nor VOTable knows; the descriptions keep them."""
+    """With dex as a name that is no unit of astropy: neither FITS nor VOTable knows logarithmic units."""
     plain = Table(meta=table.meta)
     for name in table.colnames:
         column, unit = table[name], getattr(table[name], "unit", None)
         plain[name] = np.asarray(getattr(column, "value", column))
         plain[name].info.description, plain[name].info.meta = column.info.description, column.info.meta
-        if unit is not None and not _is_logarithmic(unit) and unit != u.dimensionless_unscaled:
-            plain[name].unit = unit
+        if unit is not None and unit != u.dimensionless_unscaled:
+            plain[name].unit = u.UnrecognizedUnit(str(unit)) if "dex" in str(unit) else unit
     return plain
 
 
-def _to_hdu(table: QTable) -> fits.BinTableHDU:
-    hdu = fits.table_to_hdu(_plain(table))
+def to_hdu(table: QTable) -> fits.BinTableHDU:
+    """A FITS table with TUNITn, TCOMMn (description) and TUCDn."""
+    plain, logarithmic = _plain(table), {}
+    for name in plain.colnames:
+        if isinstance(plain[name].unit, u.UnrecognizedUnit):
+            logarithmic[name], plain[name].unit = str(plain[name].unit), None
+    hdu = fits.table_to_hdu(plain)
     for number, name in enumerate(table.colnames, start=1):
-        unit = getattr(table[name], "unit", None)
-        if _is_logarithmic(unit):
-            hdu.header[f"TUNIT{number}"] = str(unit)
+        if name in logarithmic:
+            hdu.header.insert(f"TFORM{number}", (f"TUNIT{number}", logarithmic[name]), after=True)
         hdu.header[f"TCOMM{number}"] = table[name].info.description
         hdu.header[f"TUCD{number}"] = table[name].info.meta["ucd"]
     return hdu

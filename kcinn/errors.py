@@ -23,3 +23,7 @@ class GridError(KcinnError):
 
 class ModelError(KcinnError):
     """A model file cannot be used, or a model does not fit the data."""
+
+
+class SurveyError(KcinnError):
+    """A survey run cannot be started, resumed, or joined into a catalogue."""

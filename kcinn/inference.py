@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ def predict(
     normalise: bool = False,
     gap: bool = True,
     seed: int = 0,
+    first: int = 0,
     verbose: int = 0,
 ) -> Posterior:
     """Draw from the posterior of every spectrum.
@@ -58,6 +61,8 @@ def predict(
         Add the typical error of the synthesis to the errors of spectra that it misses by more than noise; these rows
         are flagged.
     seed : int
+    first : int
+        Position of the first spectrum in a larger set: its samples are those that it has there.
     verbose : int
         1 shows a progress bar.
 
@@ -76,30 +81,49 @@ def predict(
     """
     model = model if isinstance(model, CINN) else load(model)
     estimated = spectra.error is None
-    if estimated:
-        spectra = spectra.with_estimated_error()
-    if normalise:
-        spectra = normalised(spectra)
-    spectra = on_instrument(spectra, model.instrument, resolving_power)
-    _check_normalised(spectra)
-    smallest = (1.0 / (model.observation.snr[1] * np.sqrt(model.instrument.pixel_width))).astype(np.float32)
+    spectra = prepared(model, spectra, resolving_power, normalise)
+    wrong = ~has_continuum_at_one(spectra)
+    if wrong.any():
+        raise SpectraError(
+            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux "
+            f"outside 0.2 to 1.5, the first is {spectra.ids[wrong][0]}. Normalise them, or pass normalise=True (on the "
+            "command line --normalise)."
+        )
     pieces = []
     for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
         part = spectra[start : start + batch_size]
         assert part.error is not None
-        error = np.maximum(part.error, smallest)
         pieces.append(
             model.sample(
-                part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=start, batch_size=batch_size, gap=gap
+                part.flux, floored(model, part.error), part.mask, n_samples=n_samples, seed=seed, first=first + start,
+                batch_size=batch_size, gap=gap,
             )
-        )
+        )  # fmt: skip
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     samples = drawn.pop("labels")
-    n_pixels = np.sum(~spectra.mask & ~model.ignored, axis=1)
-    diagnostics = {"snr": spectra.snr, "n_pixels": n_pixels, **{key: drawn[key] for key in ("chi_square", "velocity")}}
-    flag = _flags(model, samples, diagnostics, drawn["extrapolation"], estimated)
-    flag |= np.where(drawn["gap"], int(Flag.GAP), 0).astype(np.int32)
+    diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in ("chi_square", "velocity")}
+    flag = flags(model, np.median(samples, axis=1), diagnostics, drawn, estimated)
     return Posterior(samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics)
+
+
+def prepared(model: CINN, spectra: Spectra, resolving_power: float | None, normalise: bool) -> Spectra:
+    """Spectra with errors, on the model's instrument, and divided by their continuum on request."""
+    if spectra.error is None:
+        spectra = spectra.with_estimated_error()
+    if normalise:
+        spectra = normalised(spectra)
+    return on_instrument(spectra, model.instrument, resolving_power)
+
+
+def floored(model: CINN, error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Errors, none smaller than those of the best spectra of the training."""
+    smallest = 1.0 / (model.observation.snr[1] * np.sqrt(model.instrument.pixel_width))
+    return np.maximum(error, smallest.astype(np.float32))
+
+
+def diagnose(model: CINN, spectra: Spectra) -> dict[str, NDArray[Any]]:
+    """Signal-to-noise ratio per angstrom and number of pixels that the model uses."""
+    return {"snr": spectra.snr, "n_pixels": np.sum(~spectra.mask & ~model.ignored, axis=1)}
 
 
 def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: float | None = None) -> Spectra:
@@ -118,40 +142,40 @@ def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: flo
     return spectra.resampled(instrument.wavelength)
 
 
-def _check_normalised(spectra: Spectra) -> None:
-    typical = np.nanmedian(np.where(spectra.mask, np.nan, spectra.flux), axis=1)
-    wrong = np.isfinite(typical) & ~((typical > 0.2) & (typical < 1.5))
-    if wrong.any():
-        raise SpectraError(
-            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux "
-            f"outside 0.2 to 1.5, the first is {spectra.ids[wrong][0]} with {typical[wrong][0]:.3g}. Normalise them, "
-            "or pass normalise=True (on the command line --normalise)."
-        )
+def has_continuum_at_one(spectra: Spectra) -> NDArray[np.bool_]:
+    """Whether the median flux of each spectrum is that of one divided by its continuum, or there is none."""
+    wrong = np.zeros(len(spectra), dtype=bool)
+    some = ~spectra.mask.all(axis=1)
+    typical = np.nanmedian(np.where(spectra.mask, np.nan, spectra.flux)[some], axis=1)
+    wrong[some] = ~((typical > 0.2) & (typical < 1.5))
+    return ~wrong
 
 
-def _flags(
+def flags(
     model: CINN,
-    samples: NDArray[np.float32],
-    diagnostics: dict[str, NDArray[np.float64]],
-    extrapolation: NDArray[np.float32],
+    median: NDArray[np.floating],
+    diagnostics: Mapping[str, NDArray[Any]],
+    drawn: Mapping[str, NDArray[Any]],
     estimated: bool,
 ) -> NDArray[np.int32]:
+    """Bits of `Flag` from the medians ``(n, n_targets)``, the diagnostics and what `CINN.sample` says of its draw."""
     low, high = model.observation.snr
     conditions = {
         Flag.FEW_PIXELS: diagnostics["n_pixels"] < FEW * model.instrument.n_pixels,
         Flag.POOR_FIT: diagnostics["chi_square"] > POOR,
-        Flag.EDGE: _near_edge(np.median(samples, axis=1), model.label_space),
+        Flag.EDGE: _near_edge(median, model.label_space),
         Flag.SNR_RANGE: (diagnostics["snr"] < low) | (diagnostics["snr"] > high),
         Flag.VELOCITY: np.abs(diagnostics["velocity"]) > 3.0 * max(model.observation.velocity, 0.1),
-        Flag.EXTRAPOLATION: extrapolation >= 5.0,
-        Flag.ESTIMATED_ERROR: np.full(len(samples), estimated),
+        Flag.EXTRAPOLATION: drawn["extrapolation"] >= 5.0,
+        Flag.ESTIMATED_ERROR: np.full(len(median), estimated),
+        Flag.GAP: drawn["gap"],
     }
-    flag = np.zeros(len(samples), dtype=np.int32)
+    flag = np.zeros(len(median), dtype=np.int32)
     for bit, condition in conditions.items():
         flag |= np.where(condition, int(bit), 0).astype(np.int32)
     return flag
 
 
-def _near_edge(values: NDArray[np.float32], space: LabelSpace) -> NDArray[np.bool_]:
+def _near_edge(values: NDArray[np.floating], space: LabelSpace) -> NDArray[np.bool_]:
     unit = (values - space.lower) / (space.upper - space.lower)
     return np.any((unit < EDGE) | (unit > 1.0 - EDGE), axis=1)

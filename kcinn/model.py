@@ -150,7 +150,10 @@ class CINN(keras.Model):
 
     def draw(self, noise: Any, flux: Any, error: Any, mask: Any) -> dict[str, Any]:
         """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, and say how the encoder fared."""
-        encoding = self.encode(flux, error, mask)
+        return self.draw_encoded(noise, self.encode(flux, error, mask))
+
+    def draw_encoded(self, noise: Any, encoding: Encoding) -> dict[str, Any]:
+        """As `draw`, from what the encoder made of the spectra."""
         context = self.standardise(encoding.context)
         u = ops.clip(self.flow.transform(noise, context), -FARTHEST, FARTHEST)
         z = TAIL * ops.sinh(u / TAIL)
@@ -217,7 +220,7 @@ class CINN(keras.Model):
         """Draw from the posterior.
 
         Where the best fit misses a spectrum by more than noise and emulator explain, the synthetic gap is added to the
-        errors, and the row is drawn anew: spectra of real stars are not those of the synthesis.
+        errors, and the row is encoded anew: spectra of real stars are not those of the synthesis.
 
         Parameters
         ----------
@@ -237,20 +240,23 @@ class CINN(keras.Model):
             `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` (km/s), `extrapolation`, and `gap`, whether
             it was added, ``(n,)``.
         """
+        encoding, missed = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
+        noise = self.flow.draw_noise(range(first, first + len(missed)), n_samples, seed)
+        return {**self._compiled_draw.in_chunks(batch_size, noise, encoding), "gap": missed}
+
+    def encoded(
+        self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL, gap: bool = True
+    ) -> tuple[Encoding, NDArray[np.bool_]]:
+        """What the encoder makes of spectra, and to which of them the synthetic gap was added; see `sample`."""
         spectra = self._checked(flux, error, mask)
-        noise = self.flow.draw_noise(range(first, first + len(spectra["flux"])), n_samples, seed)
-
-        def draw(rows):
-            part = {key: value[rows] for key, value in spectra.items()}
-            return self._compiled_draw.in_chunks(batch_size, noise[rows], part["flux"], part["error"], part["mask"])
-
-        drawn = draw(slice(None))
-        missed = gap & self._missed(drawn["chi_square"], spectra)
-        if missed.any():
-            spectra["error"] = np.hypot(spectra["error"], ops.convert_to_numpy(self.gap))
-            for key, value in draw(missed).items():
-                drawn[key][missed] = value
-        return {**drawn, "gap": missed}
+        encoding = self._compiled_encode.in_chunks(batch_size, spectra["flux"], spectra["error"], spectra["mask"])
+        missed = gap & self._missed(encoding.chi_square, spectra)
+        if missed.any():  # all rows anew: a row's rounding must not depend on how many others are missed
+            error = np.hypot(spectra["error"], ops.convert_to_numpy(self.gap))
+            wider = self._compiled_encode.in_chunks(batch_size, spectra["flux"], error, spectra["mask"])
+            pairs = zip(encoding, wider, strict=True)
+            encoding = Encoding(*(np.where(missed.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in pairs))
+        return encoding, missed
 
     def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Whether a reduced chi-square is larger than noise and three times the emulator's typical error allow."""
@@ -294,8 +300,12 @@ class CINN(keras.Model):
         return {key: np.where(bad, filling[key], value).astype(np.float32) for key, value in spectra.items()}
 
     @cached_property
+    def _compiled_encode(self) -> Compiled:
+        return Compiled(self.encode, self)
+
+    @cached_property
     def _compiled_draw(self) -> Compiled:
-        return Compiled(self.draw, self)
+        return Compiled(self.draw_encoded, self)
 
     @cached_property
     def _compiled_call(self) -> Compiled:

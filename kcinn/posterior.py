@@ -10,23 +10,27 @@ from typing import Any
 
 import h5py
 import numpy as np
-from astropy import units as u
 from astropy.table import QTable
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from kcinn.catalogue import ENDINGS, describe, write_table
+from kcinn.catalogue import (
+    DIAGNOSTICS,
+    ENDINGS,
+    FLAG,
+    ID,
+    Column,
+    covariance_columns,
+    label_columns,
+    label_values,
+    to_table,
+    write_table,
+)
 from kcinn.errors import KcinnError
 from kcinn.labels import LabelSpace
 
 FORMAT = "kcinn-posterior/1"
 KDE_POINTS = 1024
-DESCRIPTIONS = {
-    "snr": "signal-to-noise ratio per angstrom, median over good pixels",
-    "n_pixels": "number of pixels used",
-    "chi_square": "reduced chi-square of the best fit",
-    "velocity": "velocity shift of the best fit",
-}
 
 
 class Flag(IntFlag):
@@ -40,17 +44,22 @@ class Flag(IntFlag):
     EXTRAPOLATION = 32  # the encoder's summary lies outside that of the training spectra
     ESTIMATED_ERROR = 64  # no errors came with the spectrum; they were estimated from its scatter
     GAP = 128  # the synthesis misses the spectrum by more than noise: its typical error was added to the errors
+    UNUSABLE = 256  # no usable pixel, or not normalised: no labels
 
 
 MEANINGS = {
-    Flag.FEW_PIXELS: "less than a third of the pixels usable",
-    Flag.POOR_FIT: "best fit misses the spectrum by more than twice its errors",
-    Flag.EDGE: "a median within 2 % of the edge of the training box",
-    Flag.SNR_RANGE: "S/N outside the training range",
-    Flag.VELOCITY: "residual velocity beyond three sigma of the training",
-    Flag.EXTRAPOLATION: "summary of the spectrum outside that of the training",
-    Flag.ESTIMATED_ERROR: "errors estimated from the scatter of the pixels",
-    Flag.GAP: "typical error of the synthesis added to the errors",
+    f"FLAG{int(flag)}": meaning
+    for flag, meaning in {
+        Flag.FEW_PIXELS: "less than a third of the pixels usable",
+        Flag.POOR_FIT: "best fit misses the spectrum by more than twice its errors",
+        Flag.EDGE: "a median within 2 % of the edge of the training box",
+        Flag.SNR_RANGE: "S/N outside the training range",
+        Flag.VELOCITY: "residual velocity beyond three sigma of the training",
+        Flag.EXTRAPOLATION: "summary of the spectrum outside that of the training",
+        Flag.ESTIMATED_ERROR: "errors estimated from the scatter of the pixels",
+        Flag.GAP: "typical error of the synthesis added to the errors",
+        Flag.UNUSABLE: "no usable pixel, or not normalised: no labels",
+    }.items()
 }
 
 
@@ -180,45 +189,19 @@ class Posterior:
         """A row per spectrum, with units.
 
         For a label `x`: `x` (median), `e_x` (half the 16 to 84 percent interval), `x_p16`, `x_p50`, `x_p84`, `x_map`
-        (mode of the marginal). Then the diagnostics and `flag`; its bits are explained in the table's metadata.
+        (mode of the marginal), `x_mean`. Then the diagnostics and `flag`; its bits are explained in the metadata.
 
         Parameters
         ----------
         covariance : bool
             Whether to add `cov_x_y` for every pair of labels.
         """
-        table = QTable()
-        table["id"] = self.ids
-        describe(table, "id", "name of the spectrum")
-        low, middle, high = self.quantile([0.16, 0.5, 0.84])
-        modes = self.mode
-        for k, label in enumerate(self.label_space):
-            unit = u.Unit(label.unit) if label.unit else u.dimensionless_unscaled
-            for name, values, what, statistic in (
-                (label.name, middle[:, k], "median of the posterior", "stat.median"),
-                (f"e_{label.name}", 0.5 * (high - low)[:, k], "half of the 16 to 84 percent interval", "stat.error"),
-                (f"{label.name}_p16", low[:, k], "16th percentile", "stat.value"),
-                (f"{label.name}_p50", middle[:, k], "50th percentile", "stat.median"),
-                (f"{label.name}_p84", high[:, k], "84th percentile", "stat.value"),
-                (f"{label.name}_map", modes[:, k], "mode of the marginal posterior", "stat.max"),
-            ):
-                table[name] = values * unit
-                describe(table, name, f"{label.name}: {what}", label=label.name, statistic=statistic)
-        if covariance:
-            matrix = self.covariance
-            for i, first in enumerate(self.label_space.names):
-                for j, second in enumerate(self.label_space.names[: i + 1]):
-                    name = f"cov_{first}_{second}"
-                    table[name] = matrix[:, i, j]
-                    describe(table, name, f"covariance of {first} and {second}", statistic="stat.covariance")
-        for name, values in self.diagnostics.items():
-            table[name] = values * u.km / u.s if name == "velocity" else values
-            describe(table, name, DESCRIPTIONS.get(name, name))
-        table["flag"] = self.flag
-        describe(table, "flag", "sum of bits, see FLAGn in the header; 0 is clean")
-        for flag, meaning in MEANINGS.items():
-            table.meta[f"FLAG{int(flag)}"] = meaning
-        return table
+        space = self.label_space
+        triangle = self.covariance[:, *np.tril_indices(len(space))] if covariance else None
+        values = label_values(space, self.quantile([0.16, 0.5, 0.84]), self.mode, self.mean, triangle)
+        columns = [ID, *label_columns(space), *(covariance_columns(space) if covariance else [])]
+        columns += [DIAGNOSTICS.get(name, Column(name, description=name)) for name in self.diagnostics]
+        return to_table([*columns, FLAG], {"id": self.ids, **values, **self.diagnostics, "flag": self.flag}, MEANINGS)
 
     def write(self, path: str | os.PathLike[str], *, covariance: bool = False) -> None:
         """Write the summary (``.fits``, ``.ecsv``, ``.csv``, ``.vot``) or all samples (``.h5``); never half a file.

@@ -293,22 +293,45 @@ class Spectra:
         """
         try:
             with h5py.File(path, "r") as file:
-                if file.attrs.get("format") != FORMAT:
-                    raise SpectraError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
-                n_spectra, n_pixels = file["flux"].shape
-                names = [name for name in ("flux", "mask", "error") if name in file]
-                for name in names:
-                    dataset = file[name]
-                    if dataset.shape != (n_spectra, n_pixels):
-                        raise SpectraError(f"{name} has shape {dataset.shape}, flux has {(n_spectra, n_pixels)}")
-                    if dataset.nbytes > MAX_EXPANSION * (dataset.id.get_storage_size() + 1024):
-                        raise SpectraError(f"{name} claims {dataset.nbytes} bytes, far more than the file holds")
-                arrays = {name: file[name][rows] for name in names}
-                ids = file["source_id"]
+                data = checked_datasets(file)
+                ids = data.pop("source_id")
                 ids = ids.asstr()[rows] if h5py.check_string_dtype(ids.dtype) else ids[rows]
-                return cls(file["wavelength"][:], **arrays, ids=ids, medium=medium or file.attrs.get("medium"))
+                wavelength = data.pop("wavelength")[:]
+                arrays = {name: dataset[rows] for name, dataset in data.items()}
+                return cls(wavelength, **arrays, ids=ids, medium=medium or file.attrs.get("medium"))
         except Exception as error:  # h5py meets damage with almost any exception
             raise SpectraError(f"{path}: {error}") from None
+
+
+def checked_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """The datasets of a file of the format "kcinn-spectra/1", once they are known to be what they should be.
+
+    Raises
+    ------
+    SpectraError
+        If format or shapes are wrong, a dataset lies in another file or behind a soft link, or claims more bytes than
+        the file can hold.
+    """
+    if file.attrs.get("format") != FORMAT:
+        raise SpectraError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
+    data = {}
+    for name in ("wavelength", "source_id", "flux", "mask", "error"):
+        if name not in file and name in ("mask", "error"):
+            continue
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise SpectraError(f"{name} is missing, or a link, which is not followed")
+        dataset = file[name]
+        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+            raise SpectraError(f"{name} is not stored in the file itself")
+        if dataset.nbytes > MAX_EXPANSION * (dataset.id.get_storage_size() + 1024):
+            raise SpectraError(f"{name} claims {dataset.nbytes} bytes, far more than the file holds")
+        data[name] = dataset
+    shape = data["flux"].shape
+    expected = {"wavelength": shape[1:], "source_id": shape[:1], "mask": shape, "error": shape}
+    for name, dataset in data.items():
+        if len(shape) != 2 or dataset.shape != expected.get(name, shape):
+            raise SpectraError(f"{name} has shape {dataset.shape}, flux has {shape}")
+    return data
 
 
 def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:

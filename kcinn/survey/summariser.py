@@ -1,0 +1,107 @@
+"""Summariser: a batch of spectra -> rows of the catalogue, in three steps that can overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcinn.catalogue import label_values
+from kcinn.errors import SpectraError
+from kcinn.inference import diagnose, flags, floored, has_continuum_at_one, prepared
+from kcinn.model import CINN
+from kcinn.nn.compiled import Compiled
+from kcinn.posterior import Flag, Posterior
+from kcinn.spectra import Spectra
+from kcinn.survey.columns import row_type
+from kcinn.survey.manifest import Manifest
+from kcinn.survey.spectra_file import SpectraFile
+
+
+@dataclass
+class Batch:
+    """Names of some spectra, which of them can be used, and, if any can, all of them on the model's pixels."""
+
+    ids: NDArray[Any]
+    usable: NDArray[np.bool_]
+    spectra: Spectra | None = None
+    estimated: bool = False
+    noise: NDArray[np.float32] | None = None
+    drawn: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Summariser:
+    """What a model says of spectra, as rows.
+
+    Parameters
+    ----------
+    model : CINN
+    manifest : Manifest
+    """
+
+    def __init__(self, model: CINN, manifest: Manifest) -> None:
+        self.model, self.options = model, manifest.options
+        self.row_type = row_type(manifest)
+        self._draw = Compiled(model.draw_encoded, model)
+
+    def check(self, file: SpectraFile) -> None:
+        """Raise SpectraError if no spectrum of `file` can fit the model: wavelengths, medium, resolving power."""
+        flat = Spectra(file.wavelength, np.ones(len(file.wavelength)), error=1.0, medium=file.medium)
+        try:
+            prepared(self.model, flat, self.options.resolving_power, normalise=False)
+        except SpectraError as error:
+            raise SpectraError(f"{file.path}: {error}") from None
+
+    def prepare(self, file: SpectraFile, start: int, stop: int, first: int) -> Batch:
+        """Read rows `start` to `stop` of a file, bring them to the model's pixels, and draw the noise of their samples.
+
+        The first of them has number `first` in the survey.
+        """
+        ids, spectra = file.ids(start, stop), file.rows(start, stop)
+        nothing = Batch(ids, np.zeros(len(ids), dtype=bool))
+        if spectra is None:
+            return nothing
+        estimated = spectra.error is None
+        try:
+            spectra = prepared(self.model, spectra, self.options.resolving_power, self.options.normalise)
+        except SpectraError:  # no good pixel on the model's grid; all else was checked before
+            return nothing
+        usable = has_continuum_at_one(spectra) & ~(spectra.mask | self.model.ignored).all(axis=1)
+        if not usable.any():
+            return nothing
+        noise = self.model.flow.draw_noise(range(first, first + len(ids)), self.options.n_samples, self.options.seed)
+        return Batch(ids, usable, spectra, estimated, noise)
+
+    def compute(self, batch: Batch) -> Batch:
+        """Encode and draw."""
+        if batch.spectra is not None and batch.spectra.error is not None and batch.noise is not None:
+            size, gap = self.options.batch_size, self.options.gap
+            mask = batch.spectra.mask | ~batch.usable[:, None]
+            error = floored(self.model, batch.spectra.error)
+            encoding, missed = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
+            batch.drawn = {**self._draw.in_chunks(size, batch.noise, encoding), "gap": missed}
+        return batch
+
+    def rows(self, batch: Batch) -> NDArray[Any]:
+        """The rows of a computed batch; labels of a spectrum that cannot be used are NaN."""
+        rows = np.zeros(len(batch.ids), dtype=self.row_type)
+        for name in rows.dtype.names or ():
+            if rows.dtype[name].kind == "f":
+                rows[name] = np.nan
+        rows["id"] = batch.ids
+        rows["flag"] = int(Flag.UNUSABLE)
+        if batch.spectra is None:
+            return rows
+        drawn, space = batch.drawn, self.model.label_space
+        posterior = Posterior(drawn["labels"], space)
+        quantiles = posterior.quantile([0.16, 0.5, 0.84])
+        triangle = posterior.covariance[:, *np.tril_indices(len(space))]
+        values = label_values(space, quantiles, posterior.mode, posterior.mean, triangle)
+        diagnostics = diagnose(self.model, batch.spectra) | {key: drawn[key] for key in ("chi_square", "velocity")}
+        values |= diagnostics
+        values["flag"] = flags(self.model, quantiles[1], diagnostics, drawn, batch.estimated)
+        for name, value in values.items():
+            rows[name][batch.usable] = value[batch.usable]
+        return rows
