@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from kcinn.errors import KcinnError, ModelError
 from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
-from kcinn.model_file import FORMAT, check_format, find_model, read_config
+from kcinn.model_file import FORMAT, check_format, check_sha256, find_model, read_config
 from kcinn.nn.compiled import Compiled
 from kcinn.nn.conv_encoder import ConvEncoder
 from kcinn.nn.dense_encoder import DenseEncoder
@@ -340,16 +340,24 @@ class CINN(keras.Model):
             partial.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike[str]) -> CINN:
+def load(path: str | os.PathLike[str], *, expected_sha256: str | None = None) -> CINN:
     """Load a model, from its file or by the name of one that comes with kcinn, after checking it.
+
+    Parameters
+    ----------
+    path : path or str
+    expected_sha256 : str, optional
+        Refuse the file unless this is its SHA-256, for files that others could have altered.
 
     Raises
     ------
     ModelError
-        As `read_config`, or if the weights do not fit.
+        As `read_config`, or if the checksum differs or the weights do not fit.
     """
-    read_config(path)
     path = find_model(path)
+    if expected_sha256 is not None:
+        check_sha256(path, expected_sha256)
+    read_config(path)
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except KcinnError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -36,6 +37,19 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     if str(name) in shipped_models():
         return shipped(f"{MODELS}/{name}.keras")
     raise ModelError(f"{path}: no such model file. With kcinn come: {', '.join(shipped_models()) or 'none'}")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Raise ModelError unless the file has the SHA-256 `expected`, in hexadecimal."""
+    found = sha256(path)
+    if found != expected.strip().lower():
+        raise ModelError(f"{path}: SHA-256 is {found}, expected {expected}. Someone altered the file; get it anew.")
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:

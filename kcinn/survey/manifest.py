@@ -15,8 +15,8 @@ import numpy as np
 
 from kcinn.errors import SurveyError
 from kcinn.labels import LabelSpace
-from kcinn.model_file import find_model, read_config
-from kcinn.survey.files import file_sha256, write_whole
+from kcinn.model_file import find_model, read_config, sha256
+from kcinn.survey.files import write_whole
 from kcinn.survey.spectra_file import SpectraFile
 
 FORMAT = "kcinn-survey/1"
@@ -97,7 +97,7 @@ class Manifest:
         config, path = read_config(model), find_model(model)
         space = LabelSpace.from_config(config["label_space"]).subset(config["targets"])
         return cls(
-            {"path": str(path.resolve()), "sha256": file_sha256(path)},
+            {"path": str(path.resolve()), "sha256": sha256(path)},
             tuple(source(path) for path in spectra),
             options,
             space.get_config(),

@@ -151,11 +151,10 @@ def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport
     """Results of the shards; those that fail come again, up to three times in all."""
     if not todo:
         return
-    from kcinn.model import load  # keras comes this late, so that bad input is refused at once
-    from kcinn.survey.pipeline import Pipeline
+    from kcinn.survey.pipeline import Pipeline  # imports keras: this late, so that bad input is refused at once
     from kcinn.survey.summariser import Summariser
 
-    summariser = Summariser(load(place.manifest.model["path"]), place.manifest)
+    summariser = Summariser(place.manifest)
     for source in place.manifest.sources:
         with SpectraFile(source.path) as file:
             summariser.check(file)
@@ -182,6 +181,7 @@ def _note(result: Result, place: Folder, report: SurveyReport, strict: bool) -> 
             report.quarantined[number] = result.reason
             place.quarantine(result.shard, result.reason)
         return
+    place.release(result.shard)
     place.log("shard", shard=number, n_rows=result.n_rows, unusable=result.n_unusable, names=result.unusable)
     report.n_computed += result.n_rows
     report.n_unusable += result.n_unusable

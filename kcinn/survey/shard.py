@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.errors import SurveyError
-from kcinn.survey.files import PARTIAL, WholeFile, file_sha256, write_whole
+from kcinn.model_file import sha256
+from kcinn.survey.files import PARTIAL, WholeFile, write_whole
 from kcinn.survey.manifest import Manifest
 
 PARTS = "parts"
@@ -94,9 +95,9 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def write_checksum(path: Path, sha256: str) -> None:
+def write_checksum(path: Path, digest: str) -> None:
     """Write the checksum of a part as ``sha256sum --check`` reads it."""
-    write_whole(checksum_of(path), f"{sha256}  {path.name}\n".encode())
+    write_whole(checksum_of(path), f"{digest}  {path.name}\n".encode())
 
 
 def checksum_of(path: Path) -> Path:
@@ -110,7 +111,7 @@ def is_there(path: Path) -> bool:
 
 def is_whole(path: Path) -> bool:
     """Whether a part was finished and agrees with its checksum."""
-    return is_there(path) and checksum_of(path).read_text(encoding="utf-8").split()[:1] == [file_sha256(path)]
+    return is_there(path) and checksum_of(path).read_text(encoding="utf-8").split()[:1] == [sha256(path)]
 
 
 def read_part(path: Path, dtype: Any, n_rows: int) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from kcinn.catalogue import label_values
 from kcinn.errors import SpectraError
 from kcinn.inference import diagnose, flags, floored, has_continuum_at_one, prepared
-from kcinn.model import CINN
+from kcinn.model import CINN, load
 from kcinn.nn.compiled import Compiled
 from kcinn.posterior import Flag, Posterior
 from kcinn.spectra import Spectra
@@ -32,19 +33,30 @@ class Batch:
     drawn: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=1)
+def _loaded(path: str, sha256: str) -> tuple[CINN, Compiled]:
+    """A model, and its compiled step; kept, so that one process loads and compiles once."""
+    model = load(path, expected_sha256=sha256)
+    return model, Compiled(model.draw_encoded, model)
+
+
 class Summariser:
-    """What a model says of spectra, as rows.
+    """What the model of a run says of spectra, as rows.
 
     Parameters
     ----------
-    model : CINN
     manifest : Manifest
+
+    Raises
+    ------
+    ModelError
+        If the model file is not the one that the manifest names, or cannot be used.
     """
 
-    def __init__(self, model: CINN, manifest: Manifest) -> None:
-        self.model, self.options = model, manifest.options
+    def __init__(self, manifest: Manifest) -> None:
+        self.model, self._draw = _loaded(manifest.model["path"], manifest.model["sha256"])
+        self.options = manifest.options
         self.row_type = row_type(manifest)
-        self._draw = Compiled(model.draw_encoded, model)
 
     def check(self, file: SpectraFile) -> None:
         """Raise SpectraError if no spectrum of `file` can fit the model: wavelengths, medium, resolving power."""
