@@ -20,6 +20,7 @@ INCOMPLETE = 1  # exit status of a run that went on without some shards
 @click.option("--n-samples", type=click.IntRange(min=2), default=4096, show_default=True)
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--address", help="Of a Ray cluster; auto: that of this machine.")
+@click.option("--num-gpus", type=float, help="Of every Ray worker.  [default: 1 if there are any]")
 @click.option("--shard", metavar="I/N", help="Every N-th shard from the I-th on; for N jobs that share the folder.")
 @click.option("--keep-samples", is_flag=True, help="Keep all samples beside the rows.")
 @click.option("--resume", is_flag=True, help="Go on with what is in the folder.")
@@ -34,8 +35,8 @@ INCOMPLETE = 1  # exit status of a run that went on without some shards
 @click.pass_context
 def survey(
     context: click.Context, model: Path, spectra: tuple[Path, ...], output: Path, n_samples: int, engine: str,
-    address: str | None, shard: str | None, keep_samples: bool, resume: bool, strict: bool, gap: bool, batch_size: int,
-    shard_size: int, resolving_power: float | None, normalise: bool, seed: int, quiet: bool,
+    address: str | None, num_gpus: float | None, shard: str | None, keep_samples: bool, resume: bool, strict: bool,
+    gap: bool, batch_size: int, shard_size: int, resolving_power: float | None, normalise: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Posteriors of all spectra of packed files, in parts that survive whatever ends the run.
 
@@ -44,8 +45,8 @@ def survey(
     from kcinn.survey import run
 
     report = run(
-        model, spectra, output, n_samples=n_samples, seed=seed, engine=engine, address=address, shard=shard,
-        keep_samples=keep_samples, resume=resume, strict=strict, gap=gap, normalise=normalise,
+        model, spectra, output, n_samples=n_samples, seed=seed, engine=engine, address=address, num_gpus=num_gpus,
+        shard=shard, keep_samples=keep_samples, resume=resume, strict=strict, gap=gap, normalise=normalise,
         resolving_power=resolving_power, batch_size=batch_size, shard_size=shard_size, verbose=not quiet,
     )  # fmt: skip
     click.echo(str(report))

@@ -16,7 +16,6 @@ from kcinn.errors import SurveyError
 from kcinn.survey.folder import Folder
 from kcinn.survey.manifest import Manifest, Options
 from kcinn.survey.shard import Result, Shard
-from kcinn.survey.spectra_file import SpectraFile
 
 ATTEMPTS = 3
 ENGINES = ("local", "ray")
@@ -77,6 +76,7 @@ def run(
     seed: int = 0,
     engine: str = "local",
     address: str | None = None,
+    num_gpus: float | None = None,
     shard: str | None = None,
     keep_samples: bool = False,
     resume: bool = False,
@@ -105,6 +105,8 @@ def run(
     engine : {"local", "ray"}
     address : str, optional
         Of a Ray cluster, "auto" for the one that this machine belongs to; by default one is started here.
+    num_gpus : float, optional
+        Of every worker on the cluster: 1 by default if it has any.
     shard : str, optional
         ``"i/n"``: only every n-th shard, from the i-th on; for n independent jobs that share `folder`.
     keep_samples : bool
@@ -138,7 +140,12 @@ def run(
         bar = stack.enter_context(
             tqdm(total=report.n_spectra, initial=report.n_before, unit="spectra", disable=None if verbose else True)
         )
-        results = _local(place, todo, bar.update, report)
+        if engine == "ray":
+            from kcinn.survey import ray
+
+            results = ray.results(place, todo, bar.update, attempts=ATTEMPTS, address=address, num_gpus=num_gpus)
+        else:
+            results = _local(place, todo, bar.update, report)
         place.log("start", n_spectra=report.n_spectra, n_before=report.n_before, engine=engine, shard=shard)
         for result in results:
             _note(result, place, report, strict)
@@ -155,9 +162,7 @@ def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport
     from kcinn.survey.summariser import Summariser
 
     summariser = Summariser(place.manifest)
-    for source in place.manifest.sources:
-        with SpectraFile(source.path) as file:
-            summariser.check(file)
+    summariser.check_sources()
     pipeline = Pipeline(summariser, place.manifest, place.path, progress)
     for attempt in range(1, ATTEMPTS + 1):
         failed = []

@@ -55,16 +55,18 @@ class Summariser:
 
     def __init__(self, manifest: Manifest) -> None:
         self.model, self._draw = _loaded(manifest.model["path"], manifest.model["sha256"])
-        self.options = manifest.options
+        self.options, self.sources = manifest.options, manifest.sources
         self.row_type = row_type(manifest)
 
-    def check(self, file: SpectraFile) -> None:
-        """Raise SpectraError if no spectrum of `file` can fit the model: wavelengths, medium, resolving power."""
-        flat = Spectra(file.wavelength, np.ones(len(file.wavelength)), error=1.0, medium=file.medium)
-        try:
-            prepared(self.model, flat, self.options.resolving_power, normalise=False)
-        except SpectraError as error:
-            raise SpectraError(f"{file.path}: {error}") from None
+    def check_sources(self) -> None:
+        """Raise SpectraError if no spectrum of a file can fit the model: wavelengths, medium, resolving power."""
+        for source in self.sources:
+            with SpectraFile(source.path) as file:
+                flat = Spectra(file.wavelength, np.ones(len(file.wavelength)), error=1.0, medium=file.medium)
+            try:
+                prepared(self.model, flat, self.options.resolving_power, normalise=False)
+            except SpectraError as error:
+                raise SpectraError(f"{source.path}: {error}") from None
 
     def prepare(self, file: SpectraFile, start: int, stop: int, first: int) -> Batch:
         """Read rows `start` to `stop` of a file, bring them to the model's pixels, and draw the noise of their samples.
