@@ -23,6 +23,7 @@ _PUBLIC = {
     "load": "kcinn.model",
     "predict": "kcinn.inference",
     "read": "kcinn.survey.readers",
+    "register_reader": "kcinn.survey.readers",
     "read_grid": "kcinn.foreign_grid",
     "synthesize": "kcinn.synthesis.synthesize",
 }

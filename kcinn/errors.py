@@ -13,6 +13,17 @@ class SpectraError(KcinnError):
     """A spectrum or a file of spectra cannot be used."""
 
 
+class SpectrumReadError(SpectraError):
+    """A file cannot be read as spectra: `path` and `reason`."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+    def __reduce__(self) -> tuple[type, tuple[object, str]]:
+        return type(self), (self.path, self.reason)
+
+
 class InstrumentError(KcinnError):
     """An instrument is unknown or its description is wrong."""
 

@@ -7,24 +7,28 @@ import warnings
 from typing import Any
 
 import numpy as np
-from astropy import units
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from kcinn.errors import SpectraError
-
-WAVELENGTH_NAMES = tuple(
-    name + medium
-    for medium in ("", "_AIR", "_VAC", "_VACUUM")
-    for name in ("WAVE", "WAVELENGTH", "LAMBDA", "LAM", "WL", "WVL", "WAVEOBS")
+from kcinn.survey.fits_columns import (
+    ERROR_NAMES,
+    FLUX_NAMES,
+    IVAR_NAMES,
+    LOG_NAMES,
+    QUALITY_NAMES,
+    WAVELENGTH_NAMES,
+    angstroms,
+    column,
+    error_from_ivar,
+    stated_medium,
 )
-LOG_NAMES = ("LOGLAM", "LOGLAMBDA", "LOG_LAMBDA")  # log10 of angstrom
-FLUX_NAMES = ("NORM_FLUX", "FLUX_NORM", "FLUX_NORMALISED", "FLUX_NORMALIZED", "FLUX", "FLUX_REDUCED", "INTENSITY")
-ERROR_NAMES = ("ERR_FLUX", "FLUX_ERR", "ERR", "ERROR", "FLUX_ERROR", "E_FLUX", "SIGMA", "UNCERTAINTY", "UNC", "ERRS")
-IVAR_NAMES = ("FLUX_IVAR", "IVAR")
-QUALITY_NAMES = ("QUAL", "QUALITY", "MASK", "FLAG")
+from kcinn.survey.fourmost import from_spectab, is_multi_spectrum
+
+NORMALISED = "normalised_spectrum"  # GALAH names its images so, and those of the errors of the two fluxes
+SIGMA_OF = {NORMALISED: "NORMALISED_SIGMA", "input_spectrum": "INPUT_SIGMA"}
 
 
 def from_fits(content: bytes, checksum: bool) -> dict[str, Any]:
@@ -37,12 +41,16 @@ def from_fits(content: bytes, checksum: bool) -> dict[str, Any]:
                 for hdu in hdus:
                     if hdu.size > len(content):
                         raise SpectraError(f"HDU {hdu.name!r} claims {hdu.size} bytes, the file has {len(content)}")
+                if is_multi_spectrum(hdus):
+                    return from_spectab(hdus)
                 for hdu in hdus:
-                    if isinstance(hdu, fits.BinTableHDU) and _column(hdu, FLUX_NAMES) is not None:
-                        return _from_table(hdu) | _name(hdus)
-                for hdu in hdus:
-                    if hdu.is_image and hdu.header.get("NAXIS", 0) > 0 and "CRVAL1" in hdu.header:
-                        return _from_image(hdu, hdus) | _name(hdus)
+                    if isinstance(hdu, fits.BinTableHDU) and column(hdu, FLUX_NAMES) is not None:
+                        return _from_table(hdu) | _name(hdus) | _frame(hdus)
+                images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
+                images.sort(key=lambda hdu: hdu.name.lower() != NORMALISED)
+                for hdu in images:
+                    if "CRVAL1" in hdu.header:
+                        return _from_image(hdu, hdus) | _name(hdus) | _frame(hdus)
         except SpectraError:
             raise
         except Exception as error:  # astropy meets damage with almost any exception
@@ -61,10 +69,10 @@ def _name(hdus: fits.HDUList) -> dict[str, Any]:
     return {}
 
 
-def _column(hdu: fits.BinTableHDU, names: tuple[str, ...]) -> int | None:
-    """Number of the first column that bears one of `names`, in their order."""
-    present = [name.upper() for name in hdu.columns.names]
-    return next((present.index(name) for name in names if name in present), None)
+def _frame(hdus: fits.HDUList) -> dict[str, Any]:
+    """In which frame velocities are zero, such as BARYCENT, if the header says."""
+    found = [str(hdu.header["SPECSYS"]).strip().upper() for hdu in hdus if "SPECSYS" in hdu.header]
+    return {"frame": found[0]} if found else {}
 
 
 def _from_table(hdu: fits.BinTableHDU) -> dict[str, Any]:
@@ -72,9 +80,9 @@ def _from_table(hdu: fits.BinTableHDU) -> dict[str, Any]:
         array = np.asarray(hdu.data.field(number))
         return array[0] if array.ndim == 2 and len(array) == 1 else array
 
-    number, log_number = _column(hdu, WAVELENGTH_NAMES), _column(hdu, LOG_NAMES)
+    number, log_number = column(hdu, WAVELENGTH_NAMES), column(hdu, LOG_NAMES)
     if number is not None:
-        wavelength = values(number).astype(np.float64) * _angstroms(hdu.columns[number].unit)
+        wavelength = values(number).astype(np.float64) * angstroms(hdu.columns[number].unit)
     elif log_number is not None:
         number, wavelength = log_number, 10.0 ** values(log_number).astype(np.float64)
     else:
@@ -84,14 +92,14 @@ def _from_table(hdu: fits.BinTableHDU) -> dict[str, Any]:
             raise SpectraError("the rows have different wavelength grids; read them one by one and resample")
         wavelength = wavelength[0]
 
-    flux_number, error_number = _column(hdu, FLUX_NAMES), _column(hdu, ERROR_NAMES)
-    ivar_number, quality_number = _column(hdu, IVAR_NAMES), _column(hdu, QUALITY_NAMES)
+    flux_number, error_number = column(hdu, FLUX_NAMES), column(hdu, ERROR_NAMES)
+    ivar_number, quality_number = column(hdu, IVAR_NAMES), column(hdu, QUALITY_NAMES)
     assert flux_number is not None
     spectrum: dict[str, Any] = {"wavelength": wavelength, "flux": values(flux_number)}
     if error_number is not None:
         spectrum["error"] = values(error_number)
     elif ivar_number is not None:
-        spectrum["error"] = _error_from_ivar(values(ivar_number))
+        spectrum["error"] = error_from_ivar(values(ivar_number))
     if quality_number is not None:
         spectrum["mask"] = values(quality_number) != 0
     spectrum["medium"] = _table_medium(hdu, number)
@@ -112,32 +120,15 @@ def _from_image(hdu: fits.PrimaryHDU | fits.ImageHDU, hdus: fits.HDUList) -> dic
     wavelength = header["CRVAL1"] + pixel * step
     if header.get("DC-FLAG", 0) == 1:
         wavelength = 10.0**wavelength
-    spectrum: dict[str, Any] = {"wavelength": wavelength * _angstroms(header.get("CUNIT1")), "flux": data.ravel()}
+    spectrum: dict[str, Any] = {"wavelength": wavelength * angstroms(header.get("CUNIT1")), "flux": data.ravel()}
     for other in hdus:
         if other is not hdu and other.is_image and other.header.get("NAXIS", 0) and other.data.size == data.size:
-            if other.name.upper() in ERROR_NAMES:
+            if other.name.upper() in (*ERROR_NAMES, SIGMA_OF.get(hdu.name.lower())):
                 spectrum["error"] = np.asarray(other.data, dtype=np.float64).ravel()
             elif other.name.upper() in IVAR_NAMES:
-                spectrum["error"] = _error_from_ivar(np.asarray(other.data, dtype=np.float64).ravel())
-    spectrum["medium"] = "air" if kind == "AWAV" else _stated_medium(header)
+                spectrum["error"] = error_from_ivar(np.asarray(other.data, dtype=np.float64).ravel())
+    spectrum["medium"] = "air" if kind == "AWAV" else stated_medium(header)
     return spectrum
-
-
-def _error_from_ivar(inverse_variance: NDArray[Any]) -> NDArray[np.float64]:
-    good = inverse_variance > 0
-    return np.where(good, 1.0 / np.sqrt(np.where(good, inverse_variance, 1.0)), np.inf)
-
-
-def _angstroms(unit: str | None) -> float:
-    """Angstroms in a header's wavelength unit; angstrom if it is missing."""
-    if not unit or not str(unit).strip():
-        return 1.0
-    text = str(unit).strip().lower()
-    text = {"angstroms": "angstrom", "a": "angstrom", "nanometers": "nm", "nanometer": "nm"}.get(text, text)
-    try:
-        return float(units.Unit(text).to(units.AA))
-    except (ValueError, TypeError, units.UnitConversionError):
-        raise SpectraError(f"unknown unit of wavelength: {unit!r}") from None
 
 
 def _table_medium(hdu: fits.BinTableHDU, number: int) -> str | None:
@@ -148,14 +139,4 @@ def _table_medium(hdu: fits.BinTableHDU, number: int) -> str | None:
     name = hdu.columns.names[number].upper()
     if name.endswith("_AIR"):
         return "air"
-    return "vacuum" if name.endswith(("_VAC", "_VACUUM")) else _stated_medium(hdu.header)
-
-
-def _stated_medium(header: fits.Header) -> str | None:
-    """Medium from the keyword AIRORVAC or VACUUM. CTYPE1 = WAVE is too often written for air to count as vacuum."""
-    stated = str(header.get("AIRORVAC", "")).strip().lower()
-    if stated in ("air", "vac", "vacuum"):
-        return "air" if stated == "air" else "vacuum"
-    if "VACUUM" in header:
-        return "vacuum" if header["VACUUM"] in (True, 1) else "air"
-    return None
+    return "vacuum" if name.endswith(("_VAC", "_VACUUM")) else stated_medium(hdu.header)

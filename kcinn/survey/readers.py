@@ -3,30 +3,67 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kcinn.errors import SpectraError
+from kcinn.errors import SpectraError, SpectrumReadError
 from kcinn.spectra import Spectra
 from kcinn.survey.fits_reader import from_fits
 from kcinn.survey.text_reader import from_text
 
 MAX_BYTES = 2**29  # of one FITS or text file, unpacked: far above any single spectrum
+BLOCK = 2880  # bytes; what a reader sees of a file before it takes it on
 HDF5_MAGIC, GZIP_MAGIC, FITS_MAGIC = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"SIMPLE  ="
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of file: its name, whether a file with these first bytes is of it, and how to read one."""
+
+    name: str
+    recognises: Callable[[Path, bytes], bool]
+    read: Callable[[Path], Spectra]
+
+
+_registered: list[Reader] = []
+
+
+def register_reader(name: str, recognises: Callable[[Path, bytes], bool], read: Callable[[Path], Spectra]) -> None:
+    """Let `kcinn.read` and `kcinn pack` read one more kind of file; it is asked before those registered earlier.
+
+    Parameters
+    ----------
+    name : str
+        A reader of the same name is replaced.
+    recognises : callable
+        Takes the path and the first 2880 bytes; returns whether it can read the file.
+    read : callable
+        Takes the path, returns `Spectra`. What it raises becomes a `SpectrumReadError`.
+    """
+    _registered[:] = [Reader(name, recognises, read), *(reader for reader in _registered if reader.name != name)]
+
+
+def registered() -> list[Reader]:
+    """The readers added by `register_reader`."""
+    return list(_registered)
 
 
 def read(path: str | Path, *, medium: str | None = None, snr: float | None = None, checksum: bool = True) -> Spectra:
     """Read spectra from a file, whatever its kind.
 
     - HDF5 of the format "kcinn-spectra/1"
+    - 4MOST files of many spectra (SPECTAB, FIBMETATAB): those of the science fibres
     - FITS binary tables: one row of vectors (ESO phase 3, 4MOST), one row per spectrum on a common grid, or one row per
       pixel; columns by their usual names, wavelength unit from TUNIT
     - FITS images with one spectrum and a linear or logarithmic (DC-FLAG) wavelength scale; an extension named SIGMA,
-      ERR or IVAR gives the error
+      ERR or IVAR gives the error; of GALAH's images the normalised one
     - text with the columns wavelength, flux, error, mask, of which the last one or two may be missing; ``#`` begins a
       comment
+    - whatever `kcinn.register_reader` adds
 
     FITS and text may be packed with gzip. Pixels whose flux is exactly zero and has no error are taken as missing; two
     neighbours of the very same wavelength, the seam of merged orders, become one.
@@ -48,30 +85,51 @@ def read(path: str | Path, *, medium: str | None = None, snr: float | None = Non
 
     Raises
     ------
-    SpectraError
+    SpectrumReadError
         If the file is missing, empty, truncated, damaged, of unknown kind or without a usable spectrum, or the medium
-        is not known. The message names path and reason.
+        is not known. It has the attributes `path` and `reason`.
     """
+    return read_with_frame(path, medium=medium, snr=snr, checksum=checksum)[0]
+
+
+def read_with_frame(
+    path: str | Path, *, medium: str | None = None, snr: float | None = None, checksum: bool = True
+) -> tuple[Spectra, str]:
+    """As `read`, with SPECSYS of the header: the frame in which velocities are zero, or nothing if it is not stated."""
     path = Path(path)
     try:
-        content = _content(path)
-        if content is None:
-            spectra = Spectra.read(path, medium=medium)
-        else:
-            found = from_fits(content, checksum) if content.startswith(FITS_MAGIC) else from_text(content, snr is None)
-            found["medium"] = medium or found.get("medium")
-            if found["medium"] is None:
-                raise SpectraError("the file does not say whether wavelengths are in air or vacuum; pass medium=")
-            stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-            n_spectra = len(np.atleast_2d(found["flux"]))
-            name = found.pop("name", stem)
-            names = [name] if n_spectra == 1 else [f"{stem}-{row}" for row in range(n_spectra)]
-            found = _without_seams(_without_zeros(found))
-            spectra = Spectra(found.pop("wavelength"), found.pop("flux"), **found, ids=names)
-    except SpectraError as error:
-        message = str(error)
-        raise SpectraError(message if message.startswith(str(path)) else f"{path}: {message}") from None
-    return spectra if snr is None else _with_snr(spectra, snr)
+        spectra, frame = _read(path, medium, snr, checksum)
+        return (spectra if snr is None else _with_snr(spectra, snr)), frame
+    except (SpectraError, OSError) as error:
+        raise SpectrumReadError(path, str(error).removeprefix(f"{path}: ")) from None
+
+
+def _read(path: Path, medium: str | None, snr: float | None, checksum: bool) -> tuple[Spectra, str]:
+    for reader in _registered:
+        if reader.recognises(path, _start(path)):
+            try:
+                return reader.read(path), ""
+            except Exception as error:  # somebody else's code
+                raise SpectraError(f"{reader.name}: {type(error).__name__}: {error}") from error
+    content = _content(path)
+    if content is None:
+        return Spectra.read(path, medium=medium), ""
+    found = from_fits(content, checksum) if content.startswith(FITS_MAGIC) else from_text(content, snr is None)
+    found["medium"] = medium or found.get("medium")
+    if found["medium"] is None:
+        raise SpectraError("the file does not say whether wavelengths are in air or vacuum; pass medium=")
+    frame, names = found.pop("frame", ""), found.pop("names", None)
+    if names is None:
+        stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
+        name, n_spectra = found.pop("name", stem), len(np.atleast_2d(found["flux"]))
+        names = [name] if n_spectra == 1 else [f"{stem}-{row}" for row in range(n_spectra)]
+    found = _without_seams(_without_zeros(found))
+    return Spectra(found.pop("wavelength"), found.pop("flux"), **found, ids=names), frame
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(BLOCK)
 
 
 def _with_snr(spectra: Spectra, snr: float) -> Spectra:

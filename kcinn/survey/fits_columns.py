@@ -1,0 +1,57 @@
+"""What columns, units and keywords of FITS spectra are called, and what they mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from astropy import units
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from kcinn.errors import SpectraError
+
+WAVELENGTH_NAMES = tuple(
+    name + medium
+    for medium in ("", "_AIR", "_VAC", "_VACUUM")
+    for name in ("WAVE", "WAVELENGTH", "LAMBDA", "LAM", "WL", "WVL", "WAVEOBS")
+)
+LOG_NAMES = ("LOGLAM", "LOGLAMBDA", "LOG_LAMBDA")  # log10 of angstrom
+FLUX_NAMES = ("NORM_FLUX", "FLUX_NORM", "FLUX_NORMALISED", "FLUX_NORMALIZED", "FLUX", "FLUX_REDUCED", "INTENSITY")
+ERROR_NAMES = ("ERR_FLUX", "FLUX_ERR", "ERR", "ERROR", "FLUX_ERROR", "E_FLUX", "SIGMA", "UNCERTAINTY", "UNC", "ERRS")
+IVAR_NAMES = ("FLUX_IVAR", "IVAR")
+QUALITY_NAMES = ("QUAL", "QUALITY", "MASK", "FLAG")
+
+
+def column(hdu: fits.BinTableHDU, names: tuple[str, ...]) -> int | None:
+    """Number of the first column that bears one of `names`, in their order."""
+    present = [name.upper() for name in hdu.columns.names]
+    return next((present.index(name) for name in names if name in present), None)
+
+
+def error_from_ivar(inverse_variance: NDArray[Any]) -> NDArray[np.float64]:
+    """Error of pixels with an inverse variance; infinity where that is not positive."""
+    good = inverse_variance > 0
+    return np.where(good, 1.0 / np.sqrt(np.where(good, inverse_variance, 1.0)), np.inf)
+
+
+def angstroms(unit: str | None) -> float:
+    """Angstroms in a header's wavelength unit; angstrom if it is missing."""
+    if not unit or not str(unit).strip():
+        return 1.0
+    text = str(unit).strip().lower()
+    text = {"angstroms": "angstrom", "a": "angstrom", "nanometers": "nm", "nanometer": "nm"}.get(text, text)
+    try:
+        return float(units.Unit(text).to(units.AA))
+    except (ValueError, TypeError, units.UnitConversionError):
+        raise SpectraError(f"unknown unit of wavelength: {unit!r}") from None
+
+
+def stated_medium(header: fits.Header) -> str | None:
+    """Medium from the keyword AIRORVAC or VACUUM. CTYPE1 = WAVE is too often written for air to count as vacuum."""
+    stated = str(header.get("AIRORVAC", "")).strip().lower()
+    if stated in ("air", "vac", "vacuum"):
+        return "air" if stated == "air" else "vacuum"
+    if "VACUUM" in header:
+        return "vacuum" if header["VACUUM"] in (True, 1) else "air"
+    return None
