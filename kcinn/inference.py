@@ -156,18 +156,18 @@ def flags(
     median: NDArray[np.floating],
     diagnostics: Mapping[str, NDArray[Any]],
     drawn: Mapping[str, NDArray[Any]],
-    estimated: bool,
+    estimated: bool | NDArray[np.bool_],
 ) -> NDArray[np.int32]:
     """Bits of `Flag` from the medians ``(n, n_targets)``, the diagnostics and what `CINN.sample` says of its draw."""
     low, high = model.observation.snr
-    conditions = {
+    conditions: dict[Flag, Any] = {
         Flag.FEW_PIXELS: diagnostics["n_pixels"] < FEW * model.instrument.n_pixels,
         Flag.POOR_FIT: diagnostics["chi_square"] > POOR,
         Flag.EDGE: _near_edge(median, model.label_space),
         Flag.SNR_RANGE: (diagnostics["snr"] < low) | (diagnostics["snr"] > high),
         Flag.VELOCITY: np.abs(diagnostics["velocity"]) > 3.0 * max(model.observation.velocity, 0.1),
         Flag.EXTRAPOLATION: drawn["extrapolation"] >= 5.0,
-        Flag.ESTIMATED_ERROR: np.full(len(median), estimated),
+        Flag.ESTIMATED_ERROR: estimated,
         Flag.GAP: drawn["gap"],
     }
     flag = np.zeros(len(median), dtype=np.int32)

@@ -297,7 +297,7 @@ class Spectra:
                 ids = data.pop("source_id")
                 ids = ids.asstr()[rows] if h5py.check_string_dtype(ids.dtype) else ids[rows]
                 wavelength = data.pop("wavelength")[:]
-                arrays = {name: dataset[rows] for name, dataset in data.items()}
+                arrays = {name: dataset[rows] for name, dataset in data.items() if not name.startswith("meta/")}
                 return cls(wavelength, **arrays, ids=ids, medium=medium or file.attrs.get("medium"))
         except Exception as error:  # h5py meets damage with almost any exception
             raise SpectraError(f"{path}: {error}") from None
@@ -314,11 +314,13 @@ def checked_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """
     if file.attrs.get("format") != FORMAT:
         raise SpectraError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
-    data = {}
-    for name in ("wavelength", "source_id", "flux", "mask", "error"):
-        if name not in file and name in ("mask", "error"):
+    data, optional = {}, ("mask", "error", "meta/estimated", "meta/refused")
+    for name in ("wavelength", "source_id", "flux", *optional):
+        if name in optional and name not in file:
             continue
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        steps = name.split("/")
+        prefixes = ["/".join(steps[: k + 1]) for k in range(len(steps))]
+        if not all(isinstance(file.get(prefix, getlink=True), h5py.HardLink) for prefix in prefixes):
             raise SpectraError(f"{name} is missing, or a link, which is not followed")
         dataset = file[name]
         if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
@@ -327,9 +329,10 @@ def checked_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
             raise SpectraError(f"{name} claims {dataset.nbytes} bytes, far more than the file holds")
         data[name] = dataset
     shape = data["flux"].shape
-    expected = {"wavelength": shape[1:], "source_id": shape[:1], "mask": shape, "error": shape}
+    per_pixel = ("flux", "mask", "error")
     for name, dataset in data.items():
-        if len(shape) != 2 or dataset.shape != expected.get(name, shape):
+        expected = shape if name in per_pixel else shape[1:] if name == "wavelength" else shape[:1]
+        if len(shape) != 2 or dataset.shape != expected:
             raise SpectraError(f"{name} has shape {dataset.shape}, flux has {shape}")
     return data
 

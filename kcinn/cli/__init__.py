@@ -10,7 +10,7 @@ from kcinn import __version__
 from kcinn.cli.grid import convert, synthesize
 from kcinn.cli.model import demo, fit, info
 from kcinn.cli.predict import predict
-from kcinn.cli.survey import merge, survey, verify
+from kcinn.cli.survey import merge, pack, survey, verify
 from kcinn.errors import KcinnError
 
 
@@ -31,5 +31,5 @@ def main() -> None:
     """Posteriors of stellar parameters and abundances from spectra."""
 
 
-for command in (synthesize, convert, fit, predict, survey, merge, verify, info, demo):
+for command in (synthesize, convert, fit, predict, pack, survey, merge, verify, info, demo):
     main.add_command(command)

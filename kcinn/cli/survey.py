@@ -1,4 +1,4 @@
-"""Commands for millions of spectra: run, join, verify."""
+"""Commands for millions of spectra: pack, run, join, verify."""
 
 from __future__ import annotations
 
@@ -6,9 +6,42 @@ from pathlib import Path
 
 import click
 
-from kcinn.cli.options import NORMALISE, POWER, QUIET, SEED
+from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED
 
 INCOMPLETE = 1  # exit status of a run that went on without some shards
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="An HDF5 file.")
+@click.option("--instrument", help="Onto whose pixels; built-in name or TOML file.  [default: grid of the first file]")
+@click.option("--snr", type=float, help="Per angstrom, for spectra that come without errors.")
+@click.option("--velocities", type=click.Path(path_type=Path), help="Table of id and rv (km/s) to bring stars to rest.")
+@click.option("--join-by", metavar="KEYWORD", help="Files that agree in this FITS keyword are arms of one star.")
+@click.option("--checksum/--no-checksum", default=True, show_default=True, help="Refuse FITS data that fail theirs.")
+@click.option("--resume", is_flag=True, help="Go on with the pieces of a call that was killed.")
+@click.option("--strict", is_flag=True, help="Refuse all if any file is refused.")
+@click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
+@MEDIUM
+@POWER
+@NORMALISE
+@QUIET
+def pack(
+    files: tuple[Path, ...], output: Path, instrument: str | None, snr: float | None, velocities: Path | None,
+    join_by: str | None, checksum: bool, resume: bool, strict: bool, processes: int, medium: str | None,
+    resolving_power: float | None, normalise: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Pack spectra of many files and kinds into one file, with a line for every one that is refused."""
+    from kcinn.survey import pack as run
+
+    report = run(
+        files, output, instrument=instrument, medium=medium, snr=snr, velocities=velocities, join_by=join_by,
+        normalise=normalise, resolving_power=resolving_power, checksum=checksum, resume=resume, strict=strict,
+        processes=processes, verbose=not quiet,
+    )  # fmt: skip
+    for reason in report.refused:
+        click.echo(f"refused: {' '.join(reason.split())}", err=True)
+    click.echo(f"{output}: {report.n_spectra} spectra, {len(report.refused)} of them refused")
 
 
 @click.command()

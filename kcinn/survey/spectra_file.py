@@ -51,6 +51,12 @@ class SpectraFile:
         names = self.data["source_id"][start:stop]
         return names.astype("S") if names.dtype.kind == "O" else names.astype("i8")
 
+    def meta(self, name: str, rows: slice) -> NDArray[Any]:
+        """What ``meta/name`` says of some spectra; zeros if the file does not have it."""
+        dataset = self.data.get(f"meta/{name}")
+        n = len(range(*rows.indices(len(self))))
+        return np.zeros(n, dtype="u1") if dataset is None else np.asarray(dataset[rows])
+
     def rows(self, start: int, stop: int) -> Spectra | None:
         """The spectra from `start` to `stop`; None if none of them has a good pixel.
 

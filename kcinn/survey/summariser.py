@@ -27,8 +27,8 @@ class Batch:
 
     ids: NDArray[Any]
     usable: NDArray[np.bool_]
+    estimated: NDArray[np.bool_]
     spectra: Spectra | None = None
-    estimated: bool = False
     noise: NDArray[np.float32] | None = None
     drawn: dict[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -74,10 +74,10 @@ class Summariser:
         The first of them has number `first` in the survey.
         """
         ids, spectra = file.ids(start, stop), file.rows(start, stop)
-        nothing = Batch(ids, np.zeros(len(ids), dtype=bool))
+        nothing = Batch(ids, np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool))
         if spectra is None:
             return nothing
-        estimated = spectra.error is None
+        estimated = (file.meta("estimated", slice(start, stop)) > 0) | (spectra.error is None)
         try:
             spectra = prepared(self.model, spectra, self.options.resolving_power, self.options.normalise)
         except SpectraError:  # no good pixel on the model's grid; all else was checked before
@@ -86,7 +86,7 @@ class Summariser:
         if not usable.any():
             return nothing
         noise = self.model.flow.draw_noise(range(first, first + len(ids)), self.options.n_samples, self.options.seed)
-        return Batch(ids, usable, spectra, estimated, noise)
+        return Batch(ids, usable, estimated, spectra, noise)
 
     def compute(self, batch: Batch) -> Batch:
         """Encode and draw."""

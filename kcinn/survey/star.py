@@ -1,0 +1,130 @@
+"""From the files of one or more stars to spectra on one grid: frame, medium, velocity, continuum, arms joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcinn.broaden import match
+from kcinn.continuum import normalised
+from kcinn.errors import SpectraError, SpectrumReadError
+from kcinn.instrument import Instrument
+from kcinn.spectra import Spectra
+from kcinn.survey.readers import read_with_frame
+
+TOPOCENTRIC = ("TOPOCENT", "GEOCENTR")
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How files become rows of a packed file; see `kcinn.survey.pack`."""
+
+    instrument: Instrument | None = None
+    medium: str | None = None
+    snr: float | None = None
+    normalise: bool = False
+    resolving_power: float | None = None
+    velocities: Mapping[str, float] | None = field(default=None, repr=False)
+    checksum: bool = True
+
+    def read(self, paths: Sequence[Path]) -> tuple[Spectra, NDArray[np.bool_]]:
+        """The spectra of some files, and whose errors were estimated; those of several files are joined by name.
+
+        Raises
+        ------
+        SpectrumReadError
+            If a file cannot be read or treated.
+        """
+        parts = [self._read(path) for path in paths]
+        if len(parts) == 1:
+            return parts[0][0], np.full(len(parts[0][0]), parts[0][1])
+        try:
+            spectra = join([part for part, _ in parts])
+        except SpectraError as error:
+            raise SpectrumReadError(paths[0], f"with {len(paths) - 1} more: {error}") from None
+        return spectra, np.full(len(spectra), any(estimated for _, estimated in parts))
+
+    def _read(self, path: Path) -> tuple[Spectra, bool]:
+        spectra, frame = read_with_frame(path, medium=self.medium, snr=self.snr, checksum=self.checksum)
+        estimated = spectra.error is None
+        try:
+            if estimated:
+                spectra = spectra.with_estimated_error()
+            if self.normalise:
+                spectra = normalised(spectra)
+            return self._placed(spectra, frame), estimated
+        except SpectraError as error:
+            raise SpectrumReadError(path, str(error)) from None
+
+    def _placed(self, spectra: Spectra, frame: str) -> Spectra:
+        velocity = None
+        if self.velocities is not None:
+            if frame in TOPOCENTRIC:
+                raise SpectraError(f"wavelengths are {frame}, velocities barycentric; correct the wavelengths first")
+            missing = [str(name) for name in spectra.ids if str(name) not in self.velocities]
+            if missing:
+                raise SpectraError(f"no velocity is given for {', '.join(missing[:3])}")
+            velocity = np.array([self.velocities[str(name)] for name in spectra.ids])
+        if self.instrument is None:
+            if velocity is not None:
+                raise SpectraError("velocities need an instrument, onto whose pixels to bring the spectra")
+            return spectra
+        spectra = spectra.in_medium(self.instrument.medium)
+        if self.resolving_power is not None:
+            return match(spectra, self.instrument, resolving_power=self.resolving_power, velocity=velocity)
+        return spectra.resampled(self.instrument.wavelength, velocity=velocity)
+
+
+def join(parts: Sequence[Spectra]) -> Spectra:
+    """The arms of the same stars as one spectrum each, on the grid that they share.
+
+    Stars are known by their names; a pixel that several arms cover is their mean, weighted by inverse variance.
+
+    Raises
+    ------
+    SpectraError
+        If the grids differ, or errors are missing.
+    """
+    first = parts[0]
+    names = list(dict.fromkeys(str(name) for part in parts for name in part.ids))
+    weight = np.zeros((len(names), len(first.wavelength)))
+    flux = np.zeros_like(weight)
+    for part in parts:
+        if part.error is None or part.medium != first.medium or not np.array_equal(part.wavelength, first.wavelength):
+            raise SpectraError("arms are joined on one grid, with errors; name an instrument")
+        rows = [names.index(str(name)) for name in part.ids]
+        variance = np.where(part.mask, np.inf, np.square(part.error))
+        np.add.at(weight, rows, 1.0 / variance)
+        np.add.at(flux, rows, part.flux / variance)
+    seen = weight > 0
+    safe = np.where(seen, weight, 1.0)
+    return Spectra(
+        first.wavelength,
+        np.where(seen, flux / safe, 1.0),
+        error=np.where(seen, 1.0 / np.sqrt(safe), np.inf),
+        ids=names,
+        medium=first.medium,
+    )
+
+
+def group_by_keyword(paths: Sequence[Path], keyword: str) -> dict[Path, str]:
+    """What `keyword` says in the header of each file; files that do not have it bear their own name."""
+    from astropy.io import fits
+
+    found: dict[Path, Any] = {}
+    for path in paths:
+        found[path] = path.name
+        try:
+            for extension in (0, 1):
+                header = fits.getheader(path, extension)
+                if keyword in header:
+                    found[path] = str(header[keyword]).strip()
+                    break
+        except Exception:  # damage is reported by the reader
+            continue
+    return found
