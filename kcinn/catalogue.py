@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import KcinnError
 from kcinn.labels import LabelSpace
+from kcinn.marginals import Summary
 
 ENDINGS = {".fits": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
 UCD = {
@@ -85,32 +86,16 @@ def covariance_columns(space: LabelSpace) -> list[Column]:
     ]
 
 
-def label_values(
-    space: LabelSpace,
-    quantiles: NDArray[Any],
-    mode: NDArray[Any],
-    mean: NDArray[Any],
-    triangle: NDArray[Any] | None = None,
-) -> dict[str, NDArray[Any]]:
-    """Values of `label_columns`, and of `covariance_columns` if there is a `triangle`.
-
-    Parameters
-    ----------
-    space : LabelSpace
-    quantiles : ndarray, shape (3, n_spectra, n_labels)
-        At 16, 50 and 84 percent.
-    mode, mean : ndarray, shape (n_spectra, n_labels)
-    triangle : ndarray, shape (n_spectra, n_labels * (n_labels + 1) / 2), optional
-        Lower triangle of the covariance, row by row.
-    """
-    low, middle, high = quantiles
+def label_values(space: LabelSpace, summary: Summary) -> dict[str, NDArray[Any]]:
+    """Values of `label_columns` and `covariance_columns`."""
+    low, middle, high = (summary.quantiles[:, k] for k in range(3))
+    mode = np.clip(summary.mode, space.lower, space.upper)
+    statistics = (middle, 0.5 * (high - low), low, middle, high, mode, summary.mean)
     values: dict[str, NDArray[Any]] = {}
     for k, label in enumerate(space.names):
-        statistics = (middle, 0.5 * (high - low), low, middle, high, mode, mean)
         values |= {name.format(label): x[:, k] for (name, *_), x in zip(STATISTICS, statistics, strict=True)}
-    if triangle is not None:
-        values |= {column.name: x for column, x in zip(covariance_columns(space), triangle.T, strict=True)}
-    return values
+    triangle = summary.covariance[:, *np.tril_indices(len(space))]
+    return values | {column.name: x for column, x in zip(covariance_columns(space), triangle.T, strict=True)}
 
 
 def to_table(columns: Iterable[Column], values: Mapping[str, ArrayLike], meta: Mapping[str, Any]) -> QTable:

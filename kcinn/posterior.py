@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 from astropy.table import QTable
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from kcinn.catalogue import (
     DIAGNOSTICS,
@@ -28,9 +27,9 @@ from kcinn.catalogue import (
 )
 from kcinn.errors import KcinnError
 from kcinn.labels import LabelSpace
+from kcinn.marginals import summarise
 
 FORMAT = "kcinn-posterior/1"
-KDE_POINTS = 1024
 
 
 class Flag(IntFlag):
@@ -167,23 +166,13 @@ class Posterior:
         return np.einsum("nsi,nsj->nij", deviation, deviation) / max(self.samples.shape[1] - 1, 1)
 
     @property
-    def mode(self) -> NDArray[np.float64]:
+    def mode(self) -> NDArray[np.floating]:
         """Maximum of the marginal density of each label, ``(n_spectra, n_labels)``.
 
-        Of a Gaussian kernel density estimate on 1024 points, bandwidth by Silverman's rule with the robust scatter.
+        Of a histogram of 80 bins, smoothed with a Gaussian kernel whose bandwidth is that of Silverman's rule with the
+        robust scatter.
         """
-        low, middle, high = self.quantile([0.16, 0.5, 0.84])
-        modes = np.empty_like(middle)
-        n_samples = self.samples.shape[1]
-        for i, row in enumerate(self.samples):
-            for k in range(row.shape[1]):
-                scatter = max(0.5 * (high[i, k] - low[i, k]), 1e-6 * abs(middle[i, k]) + 1e-12)
-                edges = np.linspace(middle[i, k] - 5 * scatter, middle[i, k] + 5 * scatter, KDE_POINTS + 1)
-                density = np.histogram(row[:, k], edges)[0].astype(np.float64)
-                bandwidth = 0.9 * scatter * n_samples**-0.2 / (edges[1] - edges[0])
-                best = int(np.argmax(gaussian_filter1d(density, bandwidth, mode="constant")))
-                modes[i, k] = 0.5 * (edges[best] + edges[best + 1])
-        return np.clip(modes, self.label_space.lower, self.label_space.upper)
+        return np.clip(summarise(self.samples).mode, self.label_space.lower, self.label_space.upper)
 
     def summary(self, *, covariance: bool = False) -> QTable:
         """A row per spectrum, with units.
@@ -197,8 +186,7 @@ class Posterior:
             Whether to add `cov_x_y` for every pair of labels.
         """
         space = self.label_space
-        triangle = self.covariance[:, *np.tril_indices(len(space))] if covariance else None
-        values = label_values(space, self.quantile([0.16, 0.5, 0.84]), self.mode, self.mean, triangle)
+        values = label_values(space, summarise(self.samples))
         columns = [ID, *label_columns(space), *(covariance_columns(space) if covariance else [])]
         columns += [DIAGNOSTICS.get(name, Column(name, description=name)) for name in self.diagnostics]
         return to_table([*columns, FLAG], {"id": self.ids, **values, **self.diagnostics, "flag": self.flag}, MEANINGS)

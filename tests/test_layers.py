@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
-    {"labels", "wavelength", "spectra", "shipped", "model_file"},
+    {"labels", "marginals", "wavelength", "spectra", "shipped", "model_file"},
     {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library"},
     {"foreign_grid", "nn", "synthesis", "posterior"},
     {"model", "diagnostics"},
@@ -78,7 +78,8 @@ def test_import_is_light():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["fit", "--help"], ["predict", "--help"], ["demo", "--help"], ["--version"]]
+    "arguments",
+    [["--help"], ["fit", "--help"], ["predict", "--help"], ["survey", "--help"], ["demo", "--help"], ["--version"]],
 )
 def test_command_line_help_does_not_import_keras(arguments):
     code = (

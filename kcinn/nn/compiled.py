@@ -85,3 +85,19 @@ def jit_suits_long_graphs() -> bool:
     """Whether a Keras model of many small steps should be compiled just in time: on JAX it must, XLA for TensorFlow
     takes longer for it than the plain graph does."""
     return keras.backend.backend() == "jax"
+
+
+def on_accelerator() -> bool:
+    """Whether the active backend computes on something other than the CPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    import tensorflow as tf
+
+    return len(tf.config.list_logical_devices()) > len(tf.config.list_logical_devices("CPU"))

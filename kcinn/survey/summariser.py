@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcinn import marginals
 from kcinn.catalogue import label_values
 from kcinn.errors import SpectraError
 from kcinn.inference import diagnose, flags, floored, has_continuum_at_one, prepared
 from kcinn.model import CINN, load
-from kcinn.nn.compiled import Compiled
-from kcinn.posterior import Flag, Posterior
+from kcinn.nn.compiled import Compiled, on_accelerator
+from kcinn.nn.summarise import summarise
+from kcinn.posterior import Flag
 from kcinn.spectra import Spectra
 from kcinn.survey.columns import row_type
 from kcinn.survey.manifest import Manifest
@@ -30,14 +32,24 @@ class Batch:
     estimated: NDArray[np.bool_]
     spectra: Spectra | None = None
     noise: NDArray[np.float32] | None = None
-    drawn: dict[str, NDArray[Any]] = field(default_factory=dict)
+    drawn: dict[str, Any] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: str, sha256: str) -> tuple[CINN, Compiled]:
-    """A model, and its compiled step; kept, so that one process loads and compiles once."""
+def _loaded(path: str, sha256: str, keep_samples: bool) -> tuple[CINN, Compiled]:
+    """A model, and its compiled step; kept, so that one process loads and compiles once.
+
+    On an accelerator the step ends with the summaries, since to fetch samples takes longer than to draw them; a CPU
+    sorts faster than it counts, and does so while the next batch is drawn.
+    """
     model = load(path, expected_sha256=sha256)
-    return model, Compiled(model.draw_encoded, model)
+
+    def draw_and_summarise(noise: Any, encoding: Any) -> dict[str, Any]:
+        drawn = model.draw_encoded(noise, encoding)
+        return {**drawn, "summary": summarise(drawn.pop("labels"))}
+
+    step = model.draw_encoded if keep_samples or not on_accelerator() else draw_and_summarise
+    return model, Compiled(step, model)
 
 
 class Summariser:
@@ -54,7 +66,9 @@ class Summariser:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self.model, self._draw = _loaded(manifest.model["path"], manifest.model["sha256"])
+        self.model, self._step = _loaded(
+            manifest.model["path"], manifest.model["sha256"], manifest.options.keep_samples
+        )
         self.options, self.sources = manifest.options, manifest.sources
         self.row_type = row_type(manifest)
 
@@ -95,7 +109,7 @@ class Summariser:
             mask = batch.spectra.mask | ~batch.usable[:, None]
             error = floored(self.model, batch.spectra.error)
             encoding, missed = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
-            batch.drawn = {**self._draw.in_chunks(size, batch.noise, encoding), "gap": missed}
+            batch.drawn = {**self._step.in_chunks(size, batch.noise, encoding), "gap": missed}
         return batch
 
     def rows(self, batch: Batch) -> NDArray[Any]:
@@ -109,13 +123,11 @@ class Summariser:
         if batch.spectra is None:
             return rows
         drawn, space = batch.drawn, self.model.label_space
-        posterior = Posterior(drawn["labels"], space)
-        quantiles = posterior.quantile([0.16, 0.5, 0.84])
-        triangle = posterior.covariance[:, *np.tril_indices(len(space))]
-        values = label_values(space, quantiles, posterior.mode, posterior.mean, triangle)
+        summary = drawn["summary"] if "summary" in drawn else marginals.summarise(drawn["labels"])
+        values = label_values(space, summary)
         diagnostics = diagnose(self.model, batch.spectra) | {key: drawn[key] for key in ("chi_square", "velocity")}
         values |= diagnostics
-        values["flag"] = flags(self.model, quantiles[1], diagnostics, drawn, batch.estimated)
+        values["flag"] = flags(self.model, summary.quantiles[:, 1], diagnostics, drawn, batch.estimated)
         for name, value in values.items():
             rows[name][batch.usable] = value[batch.usable]
         return rows

@@ -208,3 +208,22 @@ def test_spectra_of_another_instrument_are_refused(toy_model_file, tmp_path):
     Spectra(wavelength, np.ones((3, 50)), error=0.01, medium="air").write(tmp_path / "far.h5")
     with pytest.raises(SpectraError, match=r"far\.h5.*no good pixel"):
         run(toy_model_file, tmp_path / "far.h5", tmp_path / "out", **OPTIONS)
+
+
+def test_summaries_made_on_a_device_are_the_same(toy_model_file, stars, undisturbed, tmp_path, monkeypatch):
+    from kcinn.survey import summariser
+
+    monkeypatch.setattr(summariser, "on_accelerator", lambda: True)
+    summariser._loaded.cache_clear()
+    run(toy_model_file, stars, tmp_path / "out", **OPTIONS)
+    merge(tmp_path / "out", tmp_path / "catalogue.fits")
+    device, host = (Table.read(folder / "catalogue.fits").as_array() for folder in (tmp_path, undisturbed.parent))
+    summariser._loaded.cache_clear()
+    for name in host.dtype.names:
+        if name.startswith("cov"):
+            atol = 1e-3 * np.nanmax(np.abs(host[name]))
+            np.testing.assert_allclose(device[name], host[name], atol=atol)
+        elif host.dtype[name].kind == "f":
+            np.testing.assert_allclose(device[name], host[name], rtol=1e-4, atol=1e-4, err_msg=name)
+        else:
+            np.testing.assert_array_equal(device[name], host[name])
