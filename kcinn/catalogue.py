@@ -77,7 +77,7 @@ def covariance_columns(space: LabelSpace) -> list[Column]:
     return [
         Column(
             f"cov_{first}_{second}",
-            f"{units[first]} {units[second]}".strip(),
+            str(u.Unit(f"{units[first]} {units[second]}")),
             f"covariance of {first} and {second}",
             "stat.covariance",
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kcinn.errors import ModelError
+from kcinn.model_check import Suspicious, check_members, check_sizes
 from kcinn.shipped import MODELS, shipped, shipped_models
 
 FORMAT = "kcinn-model/2"
@@ -63,15 +64,22 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = find_model(path)
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(archive)
             damaged = archive.testzip()
             if damaged:
                 raise ModelError(f"{path}: damaged ({damaged} fails its checksum). Copy the file anew.")
-            config = json.loads(archive.read("config.json"))
+            config, weights = json.loads(archive.read("config.json")), archive.read("model.weights.h5")
+    except ModelError:
+        raise
+    except Suspicious as error:
+        raise ModelError(f"{path}: is not built: {error}. Use files of people you trust.") from None
     except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, OSError, EOFError, ValueError, RuntimeError) as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelError(f"{path}: not a readable model file ({error}). Copy the file anew.") from error
     if not isinstance(config, dict) or config.get("registered_name") != "kcinn>CINN":
         raise ModelError(f"{path}: not a kcinn model file")
     check_format(config["config"].get("format"), str(path))
+    try:
+        check_sizes(config["config"], weights)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ModelError(f"{path}: is not built: {error}. Use files of people you trust.") from None
     return config["config"]

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
-    {"labels", "marginals", "wavelength", "spectra", "shipped", "model_file"},
+    {"labels", "marginals", "wavelength", "spectra", "shipped", "model_check", "model_file"},
     {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library"},
     {"foreign_grid", "nn", "synthesis", "posterior"},
     {"model", "diagnostics"},
@@ -30,6 +30,7 @@ SIDEWAYS = {
     ("broaden", "instrument"),
     ("demo", "plot"),
     ("model_file", "shipped"),
+    ("model_file", "model_check"),
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
