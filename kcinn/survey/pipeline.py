@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from kcinn.posterior import Flag
 from kcinn.survey.ahead import ahead
+from kcinn.survey.files import WholeFile
 from kcinn.survey.manifest import Manifest
-from kcinn.survey.shard import Result, Shard, write_part
+from kcinn.survey.shard import Result, Shard, npy_header, write_checksum, write_part
 from kcinn.survey.spectra_file import SpectraFile
 from kcinn.survey.summariser import Batch, Summariser
 
@@ -46,8 +47,10 @@ class Pipeline:
 
     Attributes
     ----------
+    compiled_at : float or None
+        When the first compiled call ended, which compiles.
     compute_seconds : float
-        Time spent in compiled calls.
+        Time spent in compiled calls since then.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Pipeline:
     ) -> None:
         self.summariser, self.manifest, self.folder, self.progress = summariser, manifest, folder, progress
         self.compute_seconds = 0.0
+        self.compiled_at: float | None = None
 
     def run(self, shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield the result of every shard once its part is on the disk, in order.
@@ -93,26 +97,44 @@ class Pipeline:
                     self.summariser.compute(piece.batch)
                 except Exception as error:  # as above; the rest of the shard is read and thrown away
                     piece = _Piece(piece.shard, None, piece.last, reason=_reason(error))
-                self.compute_seconds += time.perf_counter() - start
+                end = time.perf_counter()
+                if self.compiled_at is None:
+                    self.compiled_at = end
+                else:
+                    self.compute_seconds += end - start
             yield piece
 
     def _write(self, pieces: Iterable[_Piece]) -> Iterator[Result]:
         rows: list[NDArray[Any]] = []
         reason = ""
-        for piece in pieces:
-            reason = reason or piece.reason
-            if piece.batch is not None and not reason:
-                rows.append(self.summariser.rows(piece.batch))
-                self.progress(len(rows[-1]))
-            if piece.last:
-                if reason:
-                    self.progress(-sum(map(len, rows)))
-                    yield Result(piece.shard, reason=reason)
-                else:
-                    yield self._finished(piece.shard, np.concatenate(rows))
-                rows, reason = [], ""
+        with ExitStack() as stack:
+            samples: WholeFile | None = None
+            for piece in pieces:
+                reason = reason or piece.reason
+                if piece.batch is not None and not reason:
+                    if self.manifest.options.keep_samples:
+                        samples = samples or stack.enter_context(self._samples_file(piece.shard))
+                        samples.write(self.summariser.samples(piece.batch).tobytes())
+                    rows.append(self.summariser.rows(piece.batch))
+                    self.progress(len(rows[-1]))
+                if piece.last:
+                    if reason:
+                        self.progress(-sum(map(len, rows)))
+                        yield Result(piece.shard, reason=reason)
+                    else:
+                        yield self._finished(piece.shard, np.concatenate(rows), samples)
+                    stack.close()
+                    rows, reason, samples = [], "", None
 
-    def _finished(self, shard: Shard, rows: NDArray[Any]) -> Result:
+    def _samples_file(self, shard: Shard) -> WholeFile:
+        shape = (len(shard), self.manifest.options.n_samples, len(self.manifest.labels))
+        file = WholeFile(shard.samples(self.folder))
+        file.write(npy_header(np.dtype("<f4"), shape))
+        return file
+
+    def _finished(self, shard: Shard, rows: NDArray[Any], samples: WholeFile | None) -> Result:
+        if samples is not None:
+            write_checksum(samples.path, samples.finish())
         write_part(shard.part(self.folder), rows)
         unusable = rows["id"][rows["flag"] & int(Flag.UNUSABLE) > 0]
         names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in unusable[:NAMES])

@@ -38,8 +38,9 @@ class SurveyReport:
         The names of the first of them.
     quarantined : dict of int to str
         Shards that failed three times, and why; their spectra are not in the catalogue.
-    seconds, compute_seconds : float
-        Of this run, and of its compiled calls.
+    seconds, start_seconds, compute_seconds : float
+        Of this run; until its first batch was done, with loading and compiling; of compiled calls after that. The
+        latter two are not known of workers on a cluster.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class SurveyReport:
     unusable: list[str] = field(default_factory=list)
     quarantined: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
+    start_seconds: float = 0.0
     compute_seconds: float = 0.0
 
     @property
@@ -161,6 +163,7 @@ def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport
     from kcinn.survey.pipeline import Pipeline  # imports keras: this late, so that bad input is refused at once
     from kcinn.survey.summariser import Summariser
 
+    start = time.perf_counter()
     summariser = Summariser(place.manifest)
     summariser.check_sources()
     pipeline = Pipeline(summariser, place.manifest, place.path, progress)
@@ -173,6 +176,7 @@ def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport
                 failed.append(result.shard)
         todo = failed
     report.compute_seconds = pipeline.compute_seconds
+    report.start_seconds = (pipeline.compiled_at or start) - start
 
 
 def _note(result: Result, place: Folder, report: SurveyReport, strict: bool) -> None:

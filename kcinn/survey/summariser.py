@@ -36,20 +36,15 @@ class Batch:
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: str, sha256: str, keep_samples: bool) -> tuple[CINN, Compiled]:
-    """A model, and its compiled step; kept, so that one process loads and compiles once.
-
-    On an accelerator the step ends with the summaries, since to fetch samples takes longer than to draw them; a CPU
-    sorts faster than it counts, and does so while the next batch is drawn.
-    """
+def _loaded(path: str, sha256: str, reduce: bool) -> tuple[CINN, Compiled]:
+    """A model, and its compiled step, which ends with samples or summaries; kept: a process loads and compiles once."""
     model = load(path, expected_sha256=sha256)
 
     def draw_and_summarise(noise: Any, encoding: Any) -> dict[str, Any]:
         drawn = model.draw_encoded(noise, encoding)
         return {**drawn, "summary": summarise(drawn.pop("labels"))}
 
-    step = model.draw_encoded if keep_samples or not on_accelerator() else draw_and_summarise
-    return model, Compiled(step, model)
+    return model, Compiled(draw_and_summarise if reduce else model.draw_encoded, model)
 
 
 class Summariser:
@@ -66,9 +61,10 @@ class Summariser:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self.model, self._step = _loaded(
-            manifest.model["path"], manifest.model["sha256"], manifest.options.keep_samples
-        )
+        # to fetch samples from an accelerator takes longer than to draw them; a CPU sorts faster than it counts, and
+        # does so while the next batch is drawn
+        reduce = on_accelerator() and not manifest.options.keep_samples
+        self.model, self._step = _loaded(manifest.model["path"], manifest.model["sha256"], reduce)
         self.options, self.sources = manifest.options, manifest.sources
         self.row_type = row_type(manifest)
 
@@ -111,6 +107,14 @@ class Summariser:
             encoding, missed = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
             batch.drawn = {**self._step.in_chunks(size, batch.noise, encoding), "gap": missed}
         return batch
+
+    def samples(self, batch: Batch) -> NDArray[np.float32]:
+        """All samples of a computed batch, NaN for spectra that cannot be used."""
+        shape = (len(batch.ids), self.options.n_samples, len(self.model.label_space))
+        samples = np.full(shape, np.nan, dtype="<f4")
+        if batch.spectra is not None:
+            samples[batch.usable] = batch.drawn["labels"][batch.usable]
+        return samples
 
     def rows(self, batch: Batch) -> NDArray[Any]:
         """The rows of a computed batch; labels of a spectrum that cannot be used are NaN."""

@@ -188,6 +188,20 @@ def test_several_files_and_numbers_as_names(toy_model_file, stars, tmp_path):
     assert list(Table.read(tmp_path / "c.fits")["id"][[0, 19, 20, 36]]) == ["star-000", "star-019", "0", "16"]
 
 
+def test_samples_are_kept_on_request(toy_model, toy_model_file, stars, expected, tmp_path):
+    folder = tmp_path / "out"
+    run(toy_model_file, stars, folder, keep_samples=True, **OPTIONS)
+    assert catalogue(folder) == expected
+    samples = np.load(folder / "parts" / "samples-0000001.npy", mmap_mode="r")
+    assert samples.shape == (16, 200, 3)
+    spectra = Spectra.read(stars)[16:24]
+    posterior = kcinn.predict(toy_model, spectra, n_samples=200, seed=3, first=16, batch_size=8)
+    np.testing.assert_array_equal(samples[:8], posterior.samples)
+    (folder / "parts" / "samples-0000001.npy").write_bytes(b"broken")
+    assert run(toy_model_file, stars, folder, keep_samples=True, resume=True, **OPTIONS).n_computed == 16
+    assert np.load(folder / "parts" / "samples-0000001.npy").shape == (16, 200, 3) and verify(folder).complete
+
+
 def test_bad_input_is_refused_before_anything_is_made(toy_model_file, stars, tmp_path):
     with pytest.raises(ModelError, match="no such model"):
         run(tmp_path / "none.keras", stars, tmp_path / "out")
