@@ -263,19 +263,15 @@ class Spectra:
         partial = path.with_name(path.name + ".part")
         chunks = (min(CHUNK_ROWS, len(self)), len(self.wavelength))
         try:
-            with h5py.File(partial, "w") as file:
-                file.attrs["format"], file.attrs["medium"] = FORMAT, self.medium
+            with h5py.File(partial, "w", libver="latest") as file:  # its metadata carry checksums
+                file.attrs["format"], file.attrs["medium"] = np.bytes_(FORMAT), np.bytes_(self.medium)
                 file["wavelength"] = self.wavelength
                 file.create_dataset("flux", data=self.flux, dtype="f4", chunks=chunks)
                 file.create_dataset("mask", data=self.mask, dtype="u1", chunks=chunks)
                 if self.error is not None:
                     file.create_dataset("error", data=self.error, dtype="f4", chunks=chunks)
                 is_text = self.ids.dtype.kind == "U"
-                file.create_dataset(
-                    "source_id",
-                    data=self.ids.astype(object) if is_text else self.ids,
-                    dtype=h5py.string_dtype() if is_text else "i8",
-                )
+                file["source_id"] = np.char.encode(self.ids, "utf-8") if is_text else self.ids.astype("i8")
             os.replace(partial, path)
         except OSError as error:
             raise SpectraError(f"{path}: cannot write spectra: {error}") from None
@@ -295,10 +291,10 @@ class Spectra:
             with h5py.File(path, "r") as file:
                 data = checked_datasets(file)
                 ids = data.pop("source_id")
-                ids = ids.asstr()[rows] if h5py.check_string_dtype(ids.dtype) else ids[rows]
+                ids = ids.asstr("utf-8")[rows] if h5py.check_string_dtype(ids.dtype) else ids[rows]
                 wavelength = data.pop("wavelength")[:]
                 arrays = {name: dataset[rows] for name, dataset in data.items() if not name.startswith("meta/")}
-                return cls(wavelength, **arrays, ids=ids, medium=medium or file.attrs.get("medium"))
+                return cls(wavelength, **arrays, ids=ids, medium=medium or attribute(file, "medium"))
         except Exception as error:  # h5py meets damage with almost any exception
             raise SpectraError(f"{path}: {error}") from None
 
@@ -312,8 +308,8 @@ def checked_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
         If format or shapes are wrong, a dataset lies in another file or behind a soft link, or claims more bytes than
         the file can hold.
     """
-    if file.attrs.get("format") != FORMAT:
-        raise SpectraError(f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}")
+    if attribute(file, "format") != FORMAT:
+        raise SpectraError(f"format is {attribute(file, 'format')!r}, expected {FORMAT!r}")
     data, optional = {}, ("mask", "error", "meta/estimated", "meta/refused")
     for name in ("wavelength", "source_id", "flux", *optional):
         if name in optional and name not in file:
@@ -335,6 +331,12 @@ def checked_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
         if len(shape) != 2 or dataset.shape != expected:
             raise SpectraError(f"{name} has shape {dataset.shape}, flux has {shape}")
     return data
+
+
+def attribute(file: h5py.File, name: str) -> str | None:
+    """A text that stands on an HDF5 file, of either of HDF5's kinds; None if it is missing."""
+    value = file.attrs.get(name)
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -172,7 +172,7 @@ def test_files_keep_everything(tmp_path, spectra, ids):
 def test_file_layout(tmp_path, spectra):
     spectra.write(tmp_path / "s.h5")
     with h5py.File(tmp_path / "s.h5") as file:
-        assert file.attrs["format"] == "kcinn-spectra/1" and file.attrs["medium"] == "air"
+        assert file.attrs["format"] == b"kcinn-spectra/1" and file.attrs["medium"] == b"air"
         kinds = {name: file[name].dtype.str for name in file}
         assert file["flux"].chunks == (16, 2000)
     assert kinds == {"wavelength": "<f8", "flux": "<f4", "error": "<f4", "mask": "|u1", "source_id": "<i8"}

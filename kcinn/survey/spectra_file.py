@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.errors import SpectraError
-from kcinn.spectra import Spectra, checked_datasets
+from kcinn.spectra import Spectra, attribute, checked_datasets
 
 
 class SpectraFile:
@@ -29,7 +29,7 @@ class SpectraFile:
             self._file = h5py.File(path, "r")
             self.data = checked_datasets(self._file)
             self.wavelength = self.data["wavelength"][:]
-            self.medium = str(self._file.attrs.get("medium"))
+            self.medium = attribute(self._file, "medium")
             self.rows(0, 1)
         except Exception as error:  # h5py meets damage with almost any exception
             message = str(error)
@@ -49,7 +49,9 @@ class SpectraFile:
     def ids(self, start: int, stop: int) -> NDArray[Any]:
         """Names of some spectra, as integers or bytes."""
         names = self.data["source_id"][start:stop]
-        return names.astype("S") if names.dtype.kind == "O" else names.astype("i8")
+        if names.dtype.kind == "O":
+            return names.astype("S")
+        return trimmed(names) if names.dtype.kind == "S" else names.astype("i8")
 
     def meta(self, name: str, rows: slice) -> NDArray[Any]:
         """What ``meta/name`` says of some spectra; zeros if the file does not have it."""
@@ -75,3 +77,8 @@ class SpectraFile:
         if not good.any():
             return None
         return Spectra(self.wavelength, **arrays, ids=np.arange(start, start + len(good)), medium=self.medium)
+
+
+def trimmed(texts: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Texts of fixed length, no longer than the longest of them."""
+    return texts.astype(f"S{max(1, int(np.char.str_len(texts).max(initial=1)))}")

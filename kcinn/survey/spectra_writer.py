@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from kcinn.errors import SurveyError
 from kcinn.spectra import CHUNK_ROWS, FORMAT
 
-TEXT = h5py.string_dtype()
+NAME, REASON = "S255", "S500"  # of fixed length: texts of variable length have no checksum
 
 
 class SpectraWriter:
@@ -34,15 +34,15 @@ class SpectraWriter:
         self.path, self._partial = path, path.with_name(f".{path.name}.{os.getpid()}.partial")
         wavelength = np.asarray(wavelength, dtype=np.float64)
         try:
-            self._file = h5py.File(self._partial, "w")
+            self._file = h5py.File(self._partial, "w", libver="latest")  # its metadata carry checksums
         except OSError as error:
             raise SurveyError(f"{path}: cannot be written ({error.strerror or error})") from None
-        self._file.attrs["format"], self._file.attrs["medium"] = FORMAT, medium
+        self._file.attrs["format"], self._file.attrs["medium"] = np.bytes_(FORMAT), np.bytes_(medium)
         self._file["wavelength"] = wavelength
         pixels = {"shape": (0, len(wavelength)), "maxshape": (None, len(wavelength))}
         for name, dtype in (("flux", "f4"), ("error", "f4"), ("mask", "u1")):
             self._file.create_dataset(name, dtype=dtype, chunks=(CHUNK_ROWS, len(wavelength)), **pixels)
-        for name, dtype in (("source_id", TEXT), ("meta/estimated", "u1"), ("meta/refused", TEXT)):
+        for name, dtype in (("source_id", NAME), ("meta/estimated", "u1"), ("meta/refused", REASON)):
             self._file.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=(1024,))
 
     def __enter__(self) -> SpectraWriter:
@@ -73,9 +73,9 @@ class SpectraWriter:
             "flux": flux,
             "error": error,
             "mask": np.asarray(mask, dtype="u1"),
-            "source_id": np.asarray(ids, dtype=object),
+            "source_id": _texts(ids, NAME),
             "meta/estimated": np.zeros(n, dtype="u1") if estimated is None else np.asarray(estimated, dtype="u1"),
-            "meta/refused": np.asarray([""] * n if refused is None else refused, dtype=object),
+            "meta/refused": _texts([""] * n if refused is None else refused, REASON),
         }
         try:
             for name, value in values.items():
@@ -101,3 +101,7 @@ class SpectraWriter:
             os.replace(self._partial, self.path)
         except (OSError, RuntimeError) as error:
             raise SurveyError(f"{self.path}: cannot be written ({error})") from None
+
+
+def _texts(texts: Sequence[str] | NDArray[Any], dtype: str) -> NDArray[np.bytes_]:
+    return np.array([str(text).encode("utf-8", "replace") for text in texts], dtype=dtype)
