@@ -1,0 +1,149 @@
+"""Kinds of files that surveys write, and readers of the user's own."""
+
+import h5py
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import InverseVariance, StdDevUncertainty
+
+import kcinn
+from kcinn.errors import SpectrumReadError
+from kcinn.spectra import Spectra
+from kcinn.survey import from_specutils, readers
+from kcinn.wavelength import vacuum_to_air
+
+N = 500
+WAVELENGTH = 5200.0 + 0.05 * np.arange(N)
+FLUX = np.array([1.0 - depth * np.exp(-0.5 * ((WAVELENGTH - 5210.0) / 0.2) ** 2) for depth in (0.2, 0.5, 0.7)])
+ERROR = np.full((3, N), 0.02)
+QUALITY = np.zeros((3, N), dtype="i4")
+QUALITY[:, 40:50] = 4
+
+
+def multi_spectrum(path, *, world=True, fibres=True, status=(2, 1, 2)):
+    columns = [
+        fits.Column("FLUX", f"{N}E", array=FLUX),
+        fits.Column("FLUX_IVAR", f"{N}E", array=ERROR**-2.0),
+        fits.Column("QUAL", f"{N}J", array=QUALITY),
+    ]
+    spectab = fits.BinTableHDU.from_columns(columns, name="SPECTAB")
+    if world:
+        spectab.header.update({"1CRVL1": 520.0, "1CDLT1": 0.005, "1CRPX1": 1.0, "1CUNI1": "nm", "1CTYP1": "AWAV"})
+    columns = [fits.Column("FIB_ST", "J", array=status), fits.Column("OBJ_UID", "6A", array=["A-1", "sky", "A-3"])]
+    if not world:
+        columns += [fits.Column("WAVELMIN", "D", array=[520.0] * 3), fits.Column("SPEC_BIN", "D", array=[0.005] * 3)]
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU.from_columns([], name="OBMETATAB"), spectab]
+    hdus += [fits.BinTableHDU.from_columns(columns, name="FIBMETATAB")] * fibres
+    fits.HDUList(hdus).writeto(path, checksum=True)
+    return path
+
+
+@pytest.mark.parametrize("world", [True, False])
+def test_4most_many_spectra(tmp_path, world):
+    spectra = kcinn.read(multi_spectrum(tmp_path / "ob.fits", world=world), medium=None if world else "air")
+    assert list(spectra.ids) == ["A-1", "A-3"] and spectra.medium == "air"
+    np.testing.assert_allclose(spectra.wavelength, WAVELENGTH, rtol=1e-9)
+    np.testing.assert_allclose(spectra.flux, FLUX[[0, 2]], rtol=1e-6)
+    np.testing.assert_allclose(spectra.error[:, 60:], ERROR[[0, 2], 60:], rtol=1e-6)
+    np.testing.assert_array_equal(spectra.mask, QUALITY[[0, 2]] != 0)
+
+
+def test_4most_files_that_lack_something(tmp_path):
+    for name, options, match in (
+        ("nofibres", {"fibres": False}, "no table FIBMETATAB"),
+        ("nostar", {"status": (1, 1, 0)}, "no star"),
+        ("nomedium", {"world": False}, "pass medium="),
+    ):
+        with pytest.raises(SpectrumReadError, match=match) as caught:
+            kcinn.read(multi_spectrum(tmp_path / f"{name}.fits", **options))
+        assert caught.value.path == tmp_path / f"{name}.fits" and match in caught.value.reason
+
+
+def test_galah_takes_the_normalised_spectrum_and_its_own_error(tmp_path):
+    def image(name, values, cls=fits.ImageHDU):
+        hdu = cls(np.asarray(values, dtype="f4"))
+        hdu.header.update({"EXTNAME": name, "CRVAL1": 5200.0, "CDELT1": 0.05, "CRPIX1": 1.0})
+        return hdu
+
+    hdus = [
+        image("input_spectrum", 900.0 * FLUX[0], fits.PrimaryHDU),
+        image("input_sigma", np.full(N, 30.0)),
+        image("normalised_spectrum", FLUX[0]),
+        image("normalised_sigma", ERROR[0]),
+    ]
+    fits.HDUList(hdus).writeto(tmp_path / "1506.fits")
+    spectra = kcinn.read(tmp_path / "1506.fits", medium="air")
+    np.testing.assert_allclose(spectra.flux[0], FLUX[0], rtol=1e-6)
+    np.testing.assert_allclose(spectra.error[0], ERROR[0], rtol=1e-6)
+    np.testing.assert_allclose(spectra.wavelength, WAVELENGTH, rtol=1e-9)
+
+
+def test_readers_of_the_users_own(tmp_path):
+    def read(path):
+        if "bad" in path.name:
+            raise KeyError("no flux in there")
+        return Spectra(WAVELENGTH, FLUX[0], medium="air")
+
+    for name in ("a.mine", "bad.mine"):
+        (tmp_path / name).write_bytes(b"MINE....")
+    kcinn.register_reader("mine", lambda path, start: start.startswith(b"MINE"), read)
+    try:
+        np.testing.assert_array_equal(kcinn.read(tmp_path / "a.mine").flux[0], FLUX[0])
+        with pytest.raises(SpectrumReadError, match=r"bad\.mine: mine: KeyError: .*no flux"):
+            kcinn.read(tmp_path / "bad.mine")
+    finally:
+        readers._registered.clear()
+
+
+def link(kind, file, tmp_path):
+    del file["flux"]
+    if kind == "soft":
+        file["flux"] = h5py.SoftLink("/error")
+    elif kind == "external":
+        file["flux"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/flux")
+    elif kind == "virtual":
+        layout = h5py.VirtualLayout((3, N), "f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "flux", (3, N))
+        file.create_virtual_dataset("flux", layout)
+    else:
+        file.create_dataset("flux", (3, N), "f4", external=[(str(tmp_path / "other.h5"), 0, h5py.h5f.UNLIMITED)])
+
+
+@pytest.mark.parametrize("kind", ["soft", "external", "virtual", "storage"])
+def test_spectra_that_lie_elsewhere_are_refused(tmp_path, kind):
+    for name in ("s.h5", "other.h5"):
+        Spectra(WAVELENGTH, FLUX, error=ERROR, medium="air").write(tmp_path / name)
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        link(kind, file, tmp_path)
+    with pytest.raises(SpectrumReadError, match=r"s\.h5: flux is (missing, or a link|not stored in the file)"):
+        kcinn.read(tmp_path / "s.h5")
+
+
+class Spectrum:
+    """What kcinn uses of `specutils.Spectrum`."""
+
+    def __init__(self, **attributes):
+        self.__dict__ |= {"mask": None, "uncertainty": None, **attributes}
+
+
+@pytest.mark.parametrize("uncertainty", [StdDevUncertainty(ERROR), InverseVariance(ERROR**-2.0)])
+def test_specutils(uncertainty):
+    axis = WAVELENGTH / 10.0 * u.nm
+    given = Spectrum(
+        spectral_axis=axis, flux=FLUX * u.dimensionless_unscaled, uncertainty=uncertainty, mask=QUALITY != 0
+    )
+    spectra = from_specutils(given, medium="vacuum", ids=["a", "b", "c"])
+    np.testing.assert_allclose(spectra.in_medium("air").wavelength, vacuum_to_air(WAVELENGTH), rtol=1e-12)
+    np.testing.assert_allclose(spectra.error[:, 60:], ERROR[:, 60:])
+    np.testing.assert_array_equal(spectra.mask, QUALITY != 0)
+    reversed_ = Spectrum(spectral_axis=axis[::-1], flux=FLUX[0, ::-1] * u.dimensionless_unscaled)
+    np.testing.assert_allclose(from_specutils(reversed_, medium="air").flux[0], FLUX[0])
+
+
+def test_specutils_itself():
+    specutils = pytest.importorskip("specutils")
+    made = specutils.Spectrum(
+        spectral_axis=WAVELENGTH * u.AA, flux=FLUX * u.Unit(""), uncertainty=StdDevUncertainty(ERROR)
+    )
+    np.testing.assert_allclose(from_specutils(made, medium="air").error, ERROR)
