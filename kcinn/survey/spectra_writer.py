@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class SpectraWriter:
         try:
             self._file = h5py.File(self._partial, "w", libver="latest")  # its metadata carry checksums
         except OSError as error:
-            raise SurveyError(f"{path}: cannot be written ({error.strerror or error})") from None
+            raise SurveyError(f"{path}: cannot be written ({_reason(error)})") from None
         self._file.attrs["format"], self._file.attrs["medium"] = np.bytes_(FORMAT), np.bytes_(medium)
         self._file["wavelength"] = wavelength
         pixels = {"shape": (0, len(wavelength)), "maxshape": (None, len(wavelength))}
@@ -53,7 +54,7 @@ class SpectraWriter:
             self._file.close()
         except (OSError, RuntimeError) as error:  # bytes that a full disk did not take
             if exception[0] is None:
-                raise SurveyError(f"{self.path}: cannot be written ({error})") from None
+                raise SurveyError(f"{self.path}: cannot be written ({_reason(error)})") from None
         finally:
             self._partial.unlink(missing_ok=True)
 
@@ -84,7 +85,7 @@ class SpectraWriter:
                 dataset.resize(start + n, axis=0)
                 dataset[start:] = value
         except OSError as error:
-            raise SurveyError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+            raise SurveyError(f"{self.path}: cannot be written ({_reason(error)})") from None
 
     def append_refused(self, name: str, reason: str) -> None:
         """Add a row without a good pixel, for a spectrum that could not be read."""
@@ -100,8 +101,14 @@ class SpectraWriter:
                 os.fsync(file.fileno())
             os.replace(self._partial, self.path)
         except (OSError, RuntimeError) as error:
-            raise SurveyError(f"{self.path}: cannot be written ({error})") from None
+            raise SurveyError(f"{self.path}: cannot be written ({_reason(error)})") from None
 
 
 def _texts(texts: Sequence[str] | NDArray[Any], dtype: str) -> NDArray[np.bytes_]:
     return np.array([str(text).encode("utf-8", "replace") for text in texts], dtype=dtype)
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, which HDF5 wraps in a long message."""
+    found = re.search(r"error message = '([^']*)'", str(error))
+    return found[1] if found else getattr(error, "strerror", None) or str(error)
