@@ -2,7 +2,7 @@
 
     python benchmarks/survey_kill.py MODEL SPECTRA.h5 [--kills 20] [--n-samples 512] [--folder /tmp/survey-kill]
 
-Every round starts ``kcinn survey --resume`` and kills it after a random time with SIGKILL; in the end it is left alone,
+Every round starts ``kcinn survey --resume`` and kills it with SIGKILL a random time after its first part; in the end it is left alone,
 and the two catalogues are compared bit for bit.
 """
 
@@ -19,6 +19,10 @@ from pathlib import Path
 
 def kcinn(*arguments, **options):
     return subprocess.Popen([sys.executable, "-m", "kcinn", *map(str, arguments)], stdout=subprocess.DEVNULL, **options)
+
+
+def n_parts(folder):
+    return len(list(folder.glob("parts/*.sha256")))
 
 
 def catalogue(folder):
@@ -41,21 +45,24 @@ def main():
     command = ["survey", arguments.model, arguments.spectra, "--n-samples", arguments.n_samples, "--quiet"]
     command += ["--shard-size", arguments.shard_size, "--resume", "-o"]
 
-    start = time.perf_counter()
     kcinn(*command, arguments.folder / "undisturbed").wait()
-    seconds = time.perf_counter() - start
     expected = catalogue(arguments.folder / "undisturbed")
+    times = [part.stat().st_mtime for part in (arguments.folder / "undisturbed" / "parts").iterdir()]
+    seconds = max(times) - min(times)
 
     rng, killed, n_done = random.Random(1), 0, []
     folder = arguments.folder / "killed"
     while killed < arguments.kills:
+        before = n_parts(folder)
         process = kcinn(*command, folder, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.05, 1.0) * seconds)
+        while process.poll() is None and n_parts(folder) == before:  # it loads and compiles
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0.0, 0.3) * seconds)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             killed += 1
         process.wait()
-        n_done.append(len(list(folder.glob("parts/*.sha256"))))
+        n_done.append(n_parts(folder))
         if process.returncode == 0:  # it finished before its time: begin again
             if catalogue(folder) != expected:
                 sys.exit("a resumed run gave another catalogue")
