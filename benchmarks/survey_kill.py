@@ -2,8 +2,8 @@
 
     python benchmarks/survey_kill.py MODEL SPECTRA.h5 [--kills 20] [--n-samples 512] [--folder /tmp/survey-kill]
 
-Every round starts ``kcinn survey --resume`` and kills it with SIGKILL a random time after its first part; in the end it is left alone,
-and the two catalogues are compared bit for bit.
+Every round starts ``kcinn survey --resume`` and kills it with SIGKILL a random time after its first part; in the end it
+is left alone, and the two catalogues are compared bit for bit.
 """
 
 import argparse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def results(
     attempts: int,
     address: str | None = None,
     num_gpus: float | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results of the shards as they come; a shard fails if its worker dies, and is tried again.
 
     Parameters

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,14 +149,14 @@ def run(
         else:
             results = _local(place, todo, bar.update, report)
         place.log("start", n_spectra=report.n_spectra, n_before=report.n_before, engine=engine, shard=shard)
-        for result in results:
+        for result in stack.enter_context(closing(results)):
             _note(result, place, report, strict)
         report.seconds = time.perf_counter() - start
         place.log("end", n_computed=report.n_computed, quarantined=len(report.quarantined), seconds=report.seconds)
     return report
 
 
-def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport) -> Iterator[Result]:
+def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport) -> Generator[Result, None, None]:
     """Results of the shards; those that fail come again, up to three times in all."""
     if not todo:
         return
