@@ -75,7 +75,7 @@ def read(path: Path) -> tuple[dict[tuple[float, float], np.ndarray], np.ndarray]
 def take_out_overshooting(
     models: dict[tuple[float, float], np.ndarray], relative: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Change the temperatures of models within `TEFF` and `LOGG`, in place.
+    """Replace the models within `TEFF` and `LOGG`, in place.
 
     Returns their surface flux over that before, and, where a model carries most of its flux by convection, the velocity
     that belongs to its gradient over its own.
@@ -85,9 +85,8 @@ def take_out_overshooting(
     before = np.array([models[key] for key in keys])
     strong = (before[..., CONVECTIVE] > 0.5) & (before[..., VELOCITY] > 0.0)
     velocity = convective_velocity(before, gas)[strong] / before[..., VELOCITY][strong]
-    temperature, _, flux = without_overshooting(before, np.array([teff for teff, _ in keys]), gas)
-    for key, values in zip(keys, temperature, strict=True):
-        models[key][:, TEMPERATURE] = values
+    after, flux = without_overshooting(before, np.array([teff for teff, _ in keys]), gas)
+    models.update(zip(keys, after, strict=True))
     return flux, velocity
 
 

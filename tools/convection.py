@@ -29,7 +29,7 @@ _LARGEST_CONTRAST = 0.15  # of the temperature of a bubble
 _H2_BINDING = 4.478  # eV
 _LN_T, _LN_P = np.log(10.0) * np.linspace(3.3, 4.35, 176), np.log(10.0) * np.linspace(-1.0, 7.0, 121)
 _ONSET = 1e-6  # convective flux of a model below which it is none
-_POWERS, _BISECTIONS = (-0.6, 2.5), 7
+_POWERS, _USUAL_POWER, _PULL, _BISECTIONS = (-0.6, 2.5), 1.1, 0.004, 7
 _WAVELENGTHS = np.geomspace(1830.0, 15900.0, 40)
 _STEPS = 4  # of the integration between two depths of a model
 
@@ -127,8 +127,8 @@ def convective_velocity(models: NDArray[np.float64], gas: Gas) -> NDArray[np.flo
 
 def without_overshooting(
     models: NDArray[np.float64], teff: NDArray[np.float64], gas: Gas
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Temperature and convective flux of models were that flux the one of their own gradient.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Models whose convective flux is the one of their own gradient.
 
     Parameters
     ----------
@@ -137,30 +137,35 @@ def without_overshooting(
 
     Returns
     -------
-    temperature, convective : ndarray, shape (n_models, n_depth), K and in units of the whole flux
+    models : ndarray, shape (n_models, n_depth, n_columns)
+        With new `MASS`, `TEMPERATURE`, `PRESSURE`, `OPACITY` and `CONVECTIVE` at the same Rosseland optical depths.
     ratio : ndarray, shape (n_models,)
-        Continuous flux at the surface over that of the models, which ought to be 1.
+        Continuous flux at the surface over that of the given models, which ought to be 1.
 
     Notes
     -----
     The convective flux of ATLAS9 models (1993) is smoothed over half a pressure scale height above and below. Here the
-    temperature is integrated inwards at the model's pressures from where that flux begins, so that the radiative and
-    the local convective flux add up to sigma Teff^4. Radiation obeys ``d(T/Teff)^4/dtau = 3/4 f H`` on the Rosseland
-    scale. Above, f is the model's own, so that those layers stay as they are; below it falls with a power of tau to its
-    mean at tau = 3 to 30, which is nearly 1, and the power is what keeps the flux at the surface.
+    temperature is integrated inwards from where that flux begins, so that the radiative and the local convective flux
+    add up to sigma Teff^4. Radiation obeys ``d(T/Teff)^4/dtau = 3/4 f H`` on the Rosseland scale. Above, f is the
+    model's own, so that those layers stay as they are; below it falls with a power of tau to its mean at tau = 3 to 30,
+    which is nearly 1, and the power is what keeps the flux at the surface. Pressure is that of the model at the same
+    column mass.
     """
-    goal = surface_flux(models, models[..., TEMPERATURE], gas)
+    goal = surface_flux(models, gas)
     low, high = (np.full(len(models), power) for power in _POWERS)
     for _ in range(_BISECTIONS):
         power = 0.5 * (low + high)
-        temperature, convective = _integrate(models, teff, gas, *_closure(models, teff, power))
-        ratio = surface_flux(models, temperature, gas) / goal
-        low, high = np.where(ratio > 1.0, power, low), np.where(ratio > 1.0, high, power)
-    return temperature, convective, ratio
+        new = _integrate(models, teff, gas, *_closure(models, teff, power))
+        ratio = surface_flux(new, gas) / goal
+        # a flux that hardly depends on the power leaves it where it usually is
+        steeper = np.log(ratio) > _PULL * (power - _USUAL_POWER)
+        low, high = np.where(steeper, power, low), np.where(steeper, high, power)
+    return new, ratio
 
 
-def surface_flux(models: NDArray[np.float64], temperature: NDArray[np.float64], gas: Gas) -> NDArray[np.float64]:
-    """Flux of the continuum in LTE at the pressures of the models, shape (n_models,), erg cm-2 s-1."""
+def surface_flux(models: NDArray[np.float64], gas: Gas) -> NDArray[np.float64]:
+    """Flux of the continuum in LTE, shape (n_models,), erg cm-2 s-1."""
+    temperature = models[..., TEMPERATURE]
     plasma = EquationOfState(temperature.ravel(), gas.relative).solve(models[..., PRESSURE].ravel())
     opacity = np.add(*continuum(_WAVELENGTHS, plasma)).reshape(len(_WAVELENGTHS), *temperature.shape)
     source = planck(_WAVELENGTHS, temperature.ravel()).reshape(opacity.shape)
@@ -178,38 +183,45 @@ def surface_flux(models: NDArray[np.float64], temperature: NDArray[np.float64], 
 
 
 def _integrate(models, teff, gas, factor, start):
-    """Temperature and convective flux with the closure `factor` below the depths `start`."""
+    """Models with the closure `factor` below the depths `start`."""
     flux = STEFAN_BOLTZMANN * teff**4
-    ln_t = np.log(models[..., TEMPERATURE])
-    ln_mass, ln_p = np.log(models[..., MASS]), np.log(models[..., PRESSURE])
-    # the model's opacity over that of the spline
-    ln_scale = np.log(models[..., OPACITY]) - gas.ln_opacity.ev(ln_t, ln_p)
-    convective = np.zeros_like(ln_t)
+    new = models.copy()
+    # pressure grows with column mass beyond the last depth
+    known = [
+        np.log(np.append(models[..., column], 10.0 * models[:, -1:, column], axis=1)) for column in (MASS, PRESSURE)
+    ]
 
-    def slope(ln_t, k, share):
-        """dlnT/dlnP and convective flux, a share of the way from depth k to the next."""
-        mass, pressure = (np.exp((1.0 - share) * x[:, k] + share * x[:, k + 1]) for x in (ln_mass, ln_p))
-        scale = np.exp((1.0 - share) * ln_scale[:, k] + share * ln_scale[:, k + 1])
-        temperature = np.exp(ln_t)
-        opacity = scale * np.exp(gas.ln_opacity.ev(ln_t, np.log(pressure)))
-        radiative = 0.1875 * factor[:, k] * opacity * mass * (teff / temperature) ** 4
+    def slopes(ln_t, ln_mass, ln_tau, factor):
+        """dlnT/dlntau, dlnm/dlntau, pressure, opacity and convective flux."""
+        pressure = np.exp([np.interp(*where) for where in zip(ln_mass, *known, strict=True)])
+        opacity = np.exp(gas.ln_opacity.ev(ln_t, np.log(pressure)))
+        temperature, mass = np.exp(ln_t), np.exp(ln_mass)
         bubbles = Bubbles(gas, temperature, pressure, mass, opacity)
+        radiative = 0.1875 * factor * opacity * mass * (teff / temperature) ** 4
         upper = np.sqrt(np.maximum(radiative - bubbles.adiabatic, 0.0))
         root = solve(lambda root: bubbles.gradient(root) - radiative * (1.0 - bubbles.flux(root) / flux), upper)
         carried = bubbles.flux(root) / flux
-        return radiative * (1.0 - carried), carried
+        growth = np.exp(ln_tau) / (opacity * mass)
+        return radiative * (1.0 - carried) * growth, growth, pressure, opacity, carried
 
-    for k in range(ln_t.shape[1] - 1):
-        step = (ln_mass[:, k + 1] - ln_mass[:, k]) / _STEPS
-        new = ln_t[:, k]
+    ln_tau = np.log(optical_depth(models))
+    ln_t, ln_mass = (np.log(models[:, 0, column]) for column in (TEMPERATURE, MASS))
+    for k in range(models.shape[1] - 1):
+        step = (ln_tau[:, k + 1] - ln_tau[:, k]) / _STEPS
         for i in range(_STEPS):
-            half = new + 0.5 * step * slope(new, k, i / _STEPS)[0]
-            gradient, carried = slope(half, k, (i + 0.5) / _STEPS)
-            new = new + step * gradient
+            here = ln_tau[:, k] + i * step
+            t_slope, mass_slope, *_ = slopes(ln_t, ln_mass, here, factor[:, k])
+            middle = ln_t + 0.5 * step * t_slope, ln_mass + 0.5 * step * mass_slope, here + 0.5 * step
+            t_slope, mass_slope, *_ = slopes(*middle, factor[:, k])
+            ln_t, ln_mass = ln_t + step * t_slope, ln_mass + step * mass_slope
         below = k >= start
-        ln_t[below, k + 1] = new[below]
-        convective[below, k + 1] = carried[below]
-    return np.exp(ln_t), convective
+        ln_t = np.where(below, ln_t, np.log(models[:, k + 1, TEMPERATURE]))
+        ln_mass = np.where(below, ln_mass, np.log(models[:, k + 1, MASS]))
+        _, _, pressure, opacity, carried = slopes(ln_t, ln_mass, ln_tau[:, k + 1], factor[:, k])
+        values = np.exp(ln_mass), np.exp(ln_t), pressure, opacity, carried
+        for column, value in zip((MASS, TEMPERATURE, PRESSURE, OPACITY, CONVECTIVE), values, strict=True):
+            new[below, k + 1, column] = value[below]
+    return new
 
 
 def _closure(models, teff, power):
@@ -218,18 +230,20 @@ def _closure(models, teff, power):
     radiative = 1.0 - _middle(models[..., CONVECTIVE])
     factor = np.diff((models[..., TEMPERATURE] / teff[:, None]) ** 4) / np.diff(tau) / (0.75 * radiative)
     tau = _middle(tau)
-    start = np.maximum(np.argmax(models[..., CONVECTIVE] > _ONSET, axis=1) - 2, 1)
+    convects = models[..., CONVECTIVE] > _ONSET
+    start = np.where(convects.any(axis=1), np.maximum(np.argmax(convects, axis=1) - 2, 1), convects.shape[1])
     deep = np.ma.median(np.ma.masked_where((tau < 3.0) | (tau > 30.0), factor), axis=1).filled(1.0)
-    last = (np.arange(len(models)), start - 1)
+    last = (np.arange(len(models)), np.minimum(start, tau.shape[1]) - 1)
     distance = tau / tau[last][:, None]
     below = deep[:, None] + (factor[last] - deep)[:, None] * distance ** -power[:, None]
     return np.where(np.arange(factor.shape[1]) < start[:, None], factor, below), start
 
 
 def optical_depth(models: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rosseland optical depth below the first depth of the models, shape (n_models, n_depth)."""
+    """Rosseland optical depth of the models, shape (n_models, n_depth)."""
     steps = _middle(models[..., OPACITY]) * np.diff(models[..., MASS])
-    return np.concatenate([np.zeros((len(models), 1)), np.cumsum(steps, axis=1)], axis=1)
+    first = models[:, :1, OPACITY] * models[:, :1, MASS]
+    return first + np.concatenate([np.zeros_like(first), np.cumsum(steps, axis=1)], axis=1)
 
 
 def _middle(x):
