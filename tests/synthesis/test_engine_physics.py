@@ -148,6 +148,13 @@ def test_solar_photosphere(sun):
     assert gas.electrons[0] == pytest.approx(6.433e13, rel=0.07)
 
 
+def test_solar_structure_without_overshooting(sun):
+    """MARCS solar model (Gustafsson et al. 2008, A&A 486, 951), without overshooting; with it up to 250 K off."""
+    log_tau = [-1.0711, -0.4944, -0.1071, 0.1838, 0.3729, 0.6480]
+    marcs = [5088.6, 5597.1, 6235.2, 6983.3, 7618.2, 8290.4]
+    assert np.interp(log_tau, sun.log_tau, sun.plasma.temperature) == pytest.approx(marcs, abs=50.0)
+
+
 def test_pressure_supports_the_weight_above():
     star = model(6500.0, 4.5, -2.0, abundances(-2.0, {}))
     kappa = star.opacity_5000 / star.plasma.density
