@@ -1,10 +1,10 @@
 """Teff from the wings of H alpha in observed stars, other labels at their reference: what the line alone says.
 
     python benchmarks/engine_halpha.py labels.csv FOLDER [--power NAME=R ...] [--normalise NAME ...]
-        [--atmosphere TABLE.npz]
+        [--without-overshooting]
 
 Pixels 2.5 to 40 angstrom from the centre where other lines take less than `CLEAN`; a straight continuum is fitted with
-Teff. With the table that ``tools/build_atmosphere.py --overshoot`` makes it shows what overshooting does.
+Teff.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from unittest import mock
 
-import atmosphere_table
 import numpy as np
 from stars import add_arguments, observed
 
@@ -60,11 +59,10 @@ def temperature_error(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
-    atmosphere_table.add_argument(parser)
+    parser.add_argument("--without-overshooting", action="store_true", help="atmospheres without overshooting")
     options = parser.parse_args()
-    atmosphere_table.use(options.atmosphere)
     instrument = Instrument.load("4most-hrs-green-red")
-    engine = NLTEEngine(available())
+    engine = NLTEEngine(available(), overshooting=not options.without_overshooting)
     errors = []
     for star, spectra, reference in observed(options, instrument):
         error, scatter = temperature_error(spectra, reference, instrument, engine)

@@ -1,7 +1,7 @@
 """Fit the embedded engine itself to observed stars, in LTE and with departures from it: labels against reference.
 
     python benchmarks/engine_stars.py labels.csv FOLDER [--power NAME=R ...] [--without NAME ...]
-        [--atmosphere TABLE.npz]
+        [--without-overshooting]
 
 No network takes part: damped Gauss-Newton steps on the engine's own spectra (numerical derivatives), all labels free, a
 cubic continuum per arm, robust weights, the error of the synthesis estimated from the residuals. What differs from the
@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
-import atmosphere_table
 import numpy as np
 from joblib import Parallel, delayed
 from stars import REFERENCE, add_arguments, observed
@@ -129,12 +127,6 @@ class Fit:
         return labels, rms
 
 
-def fit(star: Fit, table: Path | None) -> tuple[np.ndarray, float]:
-    """Labels and rms of the fit, in a process of its own."""
-    atmosphere_table.use(table)
-    return star.best()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
@@ -143,16 +135,17 @@ def main() -> None:
     parser.add_argument("--leave-out", nargs="*", default=[], help="LOWER-UPPER, angstrom: not fitted")
     parser.add_argument("--modes", nargs="*", default=["LTE", "NLTE"])
     parser.add_argument("--processes", type=int, default=-1)
-    atmosphere_table.add_argument(parser)
+    parser.add_argument("--without-overshooting", action="store_true", help="atmospheres without overshooting")
     options = parser.parse_args()
     instrument = Instrument.load("4most-hrs-green-red")
     left_out = [*UNRELIABLE_WINDOWS, *TELLURIC, *([float(x) for x in pair.split("-")] for pair in options.leave_out)]
     stars = [x for x in observed(options, instrument) if not options.only or any(n in x[0] for n in options.only)]
     names = list(LABELS)
     for mode in options.modes:
-        engine = NLTEEngine(() if mode == "LTE" else [x for x in available() if x not in options.without])
+        species = () if mode == "LTE" else [x for x in available() if x not in options.without]
+        engine = NLTEEngine(species, overshooting=not options.without_overshooting)
         fits = Parallel(n_jobs=options.processes)(
-            delayed(fit)(Fit(spectra, instrument, engine, left_out), options.atmosphere) for _, spectra, _ in stars
+            delayed(Fit(spectra, instrument, engine, left_out).best)() for _, spectra, _ in stars
         )
         print(
             f"{mode}: {', '.join(engine.nlte)}\n{'star':22s}   rms  teff, logg, fe_h (minus reference), then the rest"

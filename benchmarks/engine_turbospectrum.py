@@ -1,8 +1,8 @@
 """Compare the embedded engine in LTE with Turbospectrum, star by star, at R = 20000.
 
-    python benchmarks/engine_turbospectrum.py FILE.npz [--atmosphere TABLE.npz] [--stars N] [--plot PNG]
+    python benchmarks/engine_turbospectrum.py FILE.npz [--without-overshooting] [--stars N] [--plot PNG]
 
-Give the table that ``tools/build_atmosphere.py --overshoot`` makes if Turbospectrum used ATLAS9 models as they are.
+Turbospectrum in ATLAS9 models as they are is to be compared with overshooting.
 Atoms only: the line list of Turbospectrum has no molecules. FILE.npz holds `labels` (n, n_labels), `label_names`,
 `resolving_power`, and `wave_<arm>`, `flux_<arm>` of the arms green and red. Prints for every star and arm rms, mean and
 largest difference with its wavelength, then the medians;
@@ -15,7 +15,6 @@ import argparse
 import time
 from pathlib import Path
 
-import atmosphere_table
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -67,12 +66,11 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--stars", type=int, help="only the first N")
     parser.add_argument("--plot", type=Path)
-    atmosphere_table.add_argument(parser)
+    parser.add_argument("--without-overshooting", action="store_true", help="atmospheres without overshooting")
     options = parser.parse_args()
-    atmosphere_table.use(options.atmosphere)
     with np.load(options.file, allow_pickle=False) as file:
         data = {key: file[key] for key in file.files}
-    engine = NLTEEngine(molecules=())
+    engine = NLTEEngine(molecules=(), overshooting=not options.without_overshooting)
     rms: dict[str, list[float]] = {arm: [] for arm in WINDOWS}
     seconds = []
     print(" Teff logg [Fe/H]" + "".join(f"  {arm:>6}: rms    mean    max     at" for arm in WINDOWS))

@@ -1,6 +1,6 @@
 """Write ``atmosphere.npz``: T(log tau5000) of ATLAS9 models on the optical-depth scale of the embedded engine.
 
-    python tools/build_atmosphere.py DIRECTORY [--overshoot] [-o kcinn/synthesis/nlte/data/atmosphere.npz]
+    python tools/build_atmosphere.py DIRECTORY [--without-overshooting] [-o FILE.npz]
 
 DIRECTORY holds the grid of Kurucz (1993, ATLAS9, CD-ROM 13), vmic = 2 km/s, one file per metallicity named
 ``a[mp]NNk2.dat.gz``. tau5000 is integrated over column mass with the engine's own opacity and ionisation, so that table
@@ -10,8 +10,8 @@ filled from their neighbours in Teff, models that do not reach the ends of the d
 outwards, with their last gradient inwards.
 
 In these models convection overshoots, which flattens T(tau) where the wings of the Balmer lines of F and G stars form
-(Castelli, Gratton & Kurucz 1997, A&A 318, 841). It is taken out (`convection.py`) unless --overshoot is given, which
-makes the table for comparisons with codes that use the models as they are.
+(Castelli, Gratton & Kurucz 1997, A&A 318, 841). With --without-overshooting it is taken out (`convection.py`), and the
+table is ``atmosphere_without_overshooting.npz``.
 """
 
 from __future__ import annotations
@@ -117,15 +117,17 @@ def fill(cube: np.ndarray) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--overshoot", action="store_true", help="leave the models as they are")
-    parser.add_argument("-o", "--output", type=Path, default=DATA / "atmosphere.npz")
+    parser.add_argument("--without-overshooting", action="store_true", help="take overshooting out of the models")
+    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    suffix = "_without_overshooting" if options.without_overshooting else ""
+    output = options.output or DATA / f"atmosphere{suffix}.npz"
     cube = np.full((len(TEFF), len(LOGG), len(FE_H), len(LOG_TAU)), np.nan)
     ratios: list[tuple[np.ndarray, np.ndarray]] = []
     for k, fe_h in enumerate(FE_H):
         name = f"a{'m' if fe_h < 0 else 'p'}{round(abs(fe_h) * 10):02d}k2.dat.gz"
         models, relative = read(options.directory / name)
-        if not options.overshoot:
+        if options.without_overshooting:
             ratios.append(take_out_overshooting(models, relative))
         for i, teff in enumerate(TEFF):
             for j, logg in enumerate(LOGG):
@@ -141,9 +143,7 @@ def main() -> None:
             + ", ".join(f"{x:.3f}" for x in np.quantile(velocity, [0.16, 0.5, 0.84]))
         )
     print(f"{fill(cube)} of {cube[..., 0].size} models filled from neighbours")
-    np.savez_compressed(
-        options.output, teff=TEFF, logg=LOGG, fe_h=FE_H, log_tau=LOG_TAU, temperature=cube.astype(np.float32)
-    )
+    np.savez_compressed(output, teff=TEFF, logg=LOGG, fe_h=FE_H, log_tau=LOG_TAU, temperature=cube.astype(np.float32))
 
 
 if __name__ == "__main__":

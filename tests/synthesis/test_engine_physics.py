@@ -148,10 +148,11 @@ def test_solar_photosphere(sun):
     assert gas.electrons[0] == pytest.approx(6.433e13, rel=0.07)
 
 
-def test_solar_structure_without_overshooting(sun):
+def test_solar_structure_without_overshooting():
     """MARCS solar model (Gustafsson et al. 2008, A&A 486, 951), without overshooting; with it up to 250 K off."""
     log_tau = [-1.0711, -0.4944, -0.1071, 0.1838, 0.3729, 0.6480]
     marcs = [5088.6, 5597.1, 6235.2, 6983.3, 7618.2, 8290.4]
+    sun = model(5777.0, 4.44, 0.0, abundances(0.0, {}), overshooting=False)
     assert np.interp(log_tau, sun.log_tau, sun.plasma.temperature) == pytest.approx(marcs, abs=50.0)
 
 

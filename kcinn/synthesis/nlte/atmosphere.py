@@ -35,9 +35,9 @@ def bracket(nodes: NDArray[np.float64], value: float) -> tuple[int, float]:
     return i, float(np.clip((value - nodes[i]) / (nodes[i + 1] - nodes[i]), 0.0, 1.0))
 
 
-def temperature(teff: float, logg: float, fe_h: float) -> NDArray[np.float64]:
+def temperature(teff: float, logg: float, fe_h: float, overshooting: bool = True) -> NDArray[np.float64]:
     """Temperature at `LOG_TAU`, K: ln T linear in Teff, logg and [Fe/H] between ATLAS9 models."""
-    table = load("atmosphere")
+    table = load("atmosphere" if overshooting else "atmosphere_without_overshooting")
     cube = table["temperature"]
     for name, value in (("teff", teff), ("logg", logg), ("fe_h", fe_h)):
         i, weight = bracket(table[name], value)
@@ -84,7 +84,9 @@ def hydrostatic(
     return Atmosphere(log_tau, plasma, np.add(*continuum(5000.0, plasma))[0], pressure)
 
 
-def model(teff: float, logg: float, fe_h: float, abundances: NDArray[np.float64]) -> Atmosphere:
+def model(
+    teff: float, logg: float, fe_h: float, abundances: NDArray[np.float64], overshooting: bool = True
+) -> Atmosphere:
     """Model atmosphere for the given labels; T(tau) is that of scaled solar abundances, pressure follows them all."""
-    structure = temperature(teff, logg, fe_h)
+    structure = temperature(teff, logg, fe_h, overshooting)
     return hydrostatic(LOG_TAU, structure, teff=teff, logg=logg, abundances=abundances)

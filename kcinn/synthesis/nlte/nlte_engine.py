@@ -41,6 +41,9 @@ class NLTEEngine(Engine):
         Symbols of the elements whose lines depart from LTE; none is pure LTE.
     molecules : iterable of str, optional
         Molecules whose lines are drawn, all that the engine knows unless said.
+    overshooting : bool, optional
+        Whether convection overshoots, as in the ATLAS9 models themselves and in codes that use them. Without, the
+        structures agree with MARCS, and the wings of the Balmer lines of F stars and metal-poor stars are stronger.
 
     Raises
     ------
@@ -66,8 +69,10 @@ class NLTEEngine(Engine):
     coverage = WINDOWS
     unreliable_windows = UNRELIABLE_WINDOWS
 
-    def __init__(self, nlte: Iterable[str] = (), molecules: Iterable[str] = MOLECULES) -> None:
-        self.nlte, self.molecules = tuple(nlte), tuple(molecules)
+    def __init__(
+        self, nlte: Iterable[str] = (), molecules: Iterable[str] = MOLECULES, *, overshooting: bool = True
+    ) -> None:
+        self.nlte, self.molecules, self.overshooting = tuple(nlte), tuple(molecules), overshooting
         check_species(self.nlte)
         check_molecules(self.molecules)
         self._labels = {f"{symbol.lower()}_fe": symbol for symbol in elements() if symbol not in ("H", "He", "Fe")}
@@ -87,6 +92,7 @@ class NLTEEngine(Engine):
             "engine_version": self.version,
             "nlte_species": list(self.nlte),
             "molecules": list(self.molecules),
+            "overshooting": self.overshooting,
             "solar_abundances": SOLAR_SOURCE,
             "medium": "air",
             "unreliable_windows": [list(window) for window in self.unreliable_windows],
@@ -106,7 +112,7 @@ class NLTEEngine(Engine):
     def _atmosphere(self, labels: Mapping[str, float]) -> Atmosphere:
         x_fe = {symbol: labels[label] for label, symbol in self._labels.items()}
         composition = abundances(labels["fe_h"], x_fe)
-        return model(labels["teff"], labels["logg"], labels["fe_h"], composition)
+        return model(labels["teff"], labels["logg"], labels["fe_h"], composition, self.overshooting)
 
     def _departures(self, labels: Mapping[str, float], log_tau: NDArray[np.float64]) -> dict[str, Departures]:
         where = {name: labels[name] for name in ("teff", "logg", "fe_h")}
