@@ -57,12 +57,18 @@ class Folder:
                 if (path / NAME).exists():
                     manifest.check(Manifest.read(path), path)
                 else:
+                    for leftover in path.glob(f".*{PARTIAL}"):
+                        leftover.unlink()
                     manifest.write(path)
             place = cls(path, manifest, choice)
             if not resume and any(is_there(shard.part(path)) for shard in place.mine):
                 raise SurveyError(f"{path} holds parts of an earlier run. Pass --resume to go on, or another folder.")
             remove_leftovers(path, place.mine)
-            yield place
+            try:
+                yield place
+            finally:  # not reached if the process dies, which is what the notes are to tell
+                for mine in place.mine:
+                    place._begun(mine).unlink(missing_ok=True)
 
     def todo(self) -> list[Shard]:
         """Shards of `mine` without a part that agrees with its checksum."""
@@ -83,15 +89,32 @@ class Folder:
         except OSError as error:
             raise SurveyError(f"{self._log}: cannot be written ({error.strerror})") from None
 
+    def begin(self, shard: Shard) -> None:
+        """Note that a shard is being computed: the note stays only if the process dies."""
+        try:
+            with self._begun(shard).open("a", encoding="utf-8") as file:
+                file.write(".")
+        except OSError as error:
+            raise SurveyError(f"{self._begun(shard)}: cannot be written ({error.strerror})") from None
+
+    def n_deaths(self, shard: Shard) -> int:
+        """How many processes died while they computed a shard."""
+        return self._begun(shard).stat().st_size if self._begun(shard).exists() else 0
+
     def quarantine(self, shard: Shard, reason: str) -> None:
         """Note why a shard was given up."""
         note = {"shard": shard.number, "source": self.manifest.sources[shard.source].path}
         note |= {"start": shard.start, "stop": shard.stop, "reason": reason}
         write_whole(self._quarantined(shard), json.dumps(note, indent=1).encode())
+        self._begun(shard).unlink(missing_ok=True)
 
     def release(self, shard: Shard) -> None:
-        """Take a shard out of quarantine."""
+        """Forget what was noted about a shard: it is done."""
         self._quarantined(shard).unlink(missing_ok=True)
+        self._begun(shard).unlink(missing_ok=True)
+
+    def _begun(self, shard: Shard) -> Path:
+        return self.path / QUARANTINE / f"part-{shard.number:07d}.begun"
 
     def _quarantined(self, shard: Shard) -> Path:
         return self.path / QUARANTINE / f"part-{shard.number:07d}.json"

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -166,7 +167,8 @@ def _difference(theirs: Any, mine: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Of the packages that the numbers may depend on, with the active backend."""
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    keras = sys.modules.get("keras")
+    backend = keras.backend.backend() if keras else os.environ.get("KERAS_BACKEND", "tensorflow")
     found = {"backend": backend}
     for name in PACKAGES:
         if name in ("tensorflow", "jax", "torch") and name != backend:

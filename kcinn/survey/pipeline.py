@@ -44,6 +44,8 @@ class Pipeline:
     folder : Path
     progress : callable, optional
         Called with the number of spectra of every batch that was computed.
+    begin : callable, optional
+        Called with every shard before it is computed.
 
     Attributes
     ----------
@@ -59,8 +61,10 @@ class Pipeline:
         manifest: Manifest,
         folder: Path,
         progress: Callable[[int], Any] = lambda n: None,
+        begin: Callable[[Shard], Any] = lambda shard: None,
     ) -> None:
         self.summariser, self.manifest, self.folder, self.progress = summariser, manifest, folder, progress
+        self.begin = begin
         self.compute_seconds = 0.0
         self.compiled_at: float | None = None
 
@@ -90,7 +94,11 @@ class Pipeline:
                     yield _Piece(shard, None, last=True, reason=_reason(error))
 
     def _compute(self, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+        current = None
         for piece in pieces:
+            if piece.shard is not current:
+                current = piece.shard
+                self.begin(current)
             if piece.batch is not None:
                 start = time.perf_counter()
                 try:

@@ -158,6 +158,10 @@ def run(
 
 def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport) -> Generator[Result, None, None]:
     """Results of the shards; those that fail come again, up to three times in all."""
+    deadly = [shard for shard in todo if place.n_deaths(shard) >= ATTEMPTS]
+    for shard in deadly:
+        yield Result(shard, reason=f"{ATTEMPTS} processes died while they computed it", attempt=ATTEMPTS)
+    todo = [shard for shard in todo if shard not in deadly]
     if not todo:
         return
     from kcinn.survey.pipeline import Pipeline  # imports keras: this late, so that bad input is refused at once
@@ -166,7 +170,7 @@ def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport
     start = time.perf_counter()
     summariser = Summariser(place.manifest)
     summariser.check_sources()
-    pipeline = Pipeline(summariser, place.manifest, place.path, progress)
+    pipeline = Pipeline(summariser, place.manifest, place.path, progress, place.begin)
     for attempt in range(1, ATTEMPTS + 1):
         failed = []
         for result in pipeline.run(todo):

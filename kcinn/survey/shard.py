@@ -138,7 +138,7 @@ def read_part(path: Path, dtype: Any, n_rows: int) -> NDArray[Any]:
 
 def remove_leftovers(folder: Path, mine: list[Shard]) -> None:
     """Remove unfinished files of the shards `mine`, which killed runs left."""
-    wanted = {name for shard in mine for name in (shard.part(folder).name, shard.samples(folder).name)}
-    for path in (folder / PARTS).glob(f".*{PARTIAL}"):
-        if path.name[1:].split(".npy")[0] + ".npy" in wanted:
+    wanted = {path.stem for shard in mine for path in (shard.part(folder), shard.samples(folder))}
+    for path in folder.rglob(f".*{PARTIAL}"):
+        if path.name[1:].split(".")[0] in wanted:
             path.unlink(missing_ok=True)

@@ -154,6 +154,16 @@ def test_a_shard_that_cannot_be_read_is_quarantined_and_released(
     assert [event["attempt"] for event in events if event["event"] == "failure"] == [1, 2, 3]
 
 
+def test_a_shard_that_kills_its_process_is_quarantined(toy_model_file, stars, undisturbed, expected, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "out")
+    (folder / "parts" / "part-0000001.npy.sha256").unlink()
+    (folder / "quarantine" / "part-0000001.begun").write_text("...")  # what three runs that died there leave
+    report = run(toy_model_file, stars, folder, resume=True, **OPTIONS)
+    assert report.quarantined == {1: "3 processes died while they computed it"}
+    assert run(toy_model_file, stars, folder, resume=True, **OPTIONS).complete and catalogue(folder) == expected
+    assert not list((folder / "quarantine").iterdir())
+
+
 def test_strict(toy_model_file, stars, tmp_path):
     with pytest.raises(SurveyError, match="star-005"):
         run(toy_model_file, stars, tmp_path / "out", strict=True, **OPTIONS)
