@@ -28,7 +28,7 @@ def test_numpy_and_tensors_agree_with_independent_statistics(kind):
         np.testing.assert_allclose(found.mean, samples.mean(axis=1, dtype="f8"), atol=1e-4 * scatter)
         np.testing.assert_allclose(found.covariance, covariance, atol=1e-3 * scatter**2)
     # where two bins nearly tie, rounding decides between them
-    assert np.median(np.abs(device.mode - host.mode)) < 0.01 * scatter
+    assert np.median(np.abs(device.mode - host.mode)) < 0.01 * scatter + 1e-6 * np.abs(host.mode).max()
 
 
 @pytest.mark.parametrize(("kind", "peak", "tolerance"), [("normal", 5500.0, 12.0), ("skewed", 0.1, 0.03)])
