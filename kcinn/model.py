@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kcinn.broaden import on_instrument
 from kcinn.errors import KcinnError, ModelError
+from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
 from kcinn.likelihood import Likelihood
@@ -38,6 +39,7 @@ FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite bey
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
 ROWS_PER_CALL = 32
+ORDINARY_SPECTRA, ORDINARY_BATCH = 2048, 256  # by which outliers are told; how many are held at a time
 REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
 MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
 
@@ -324,16 +326,21 @@ class CINN(keras.Model):
     ) -> tuple[Encoding, dict[str, NDArray[np.float32]]]:
         return self._compiled_encode.in_chunks(batch_size, spectra["flux"], error, spectra["mask"])
 
-    def learn_outliers(self, batches: Iterable[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> None:
+    def learn_outliers(self, stars: SyntheticGrid, *, seed: int = 0) -> None:
         """Learn how far ordinary spectra are from those of the training, see `Outlier`.
 
         Parameters
         ----------
-        batches : iterable of (flux, error, mask), shape (n, n_pixels) each
-            Spectra as in the training, of stars that it has not seen.
+        stars : SyntheticGrid
+            Stars that the training has not seen; each is observed as in the training, if need be several times.
+        seed : int
         """
-        checked = (self._checked(*batch) for batch in batches)
-        pieces = [self._measured(spectra, spectra["error"], ROWS_PER_CALL)[1] for spectra in checked]
+        observe = Observe(self.observation, self.instrument.wavelength, list(self.encoder.arm_pixels), seed=seed)
+        rows, pieces = np.resize(np.arange(len(stars)), ORDINARY_SPECTRA), []
+        for start in range(0, len(rows), ORDINARY_BATCH):
+            seen = observe(stars.flux(rows[start : start + ORDINARY_BATCH]))
+            spectra = self._checked(*(ops.convert_to_numpy(x) for x in seen))
+            pieces.append(self._measured(spectra, spectra["error"], ROWS_PER_CALL)[1])
         self.outlier = Outlier.learn(**{key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]})
 
     def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
