@@ -1,7 +1,6 @@
 """Fit the embedded engine itself to observed stars, in LTE and with departures from it: labels against reference.
 
-    python benchmarks/engine_stars.py labels.csv FOLDER [--power NAME=R ...] [--without NAME ...]
-        [--without-overshooting]
+    python benchmarks/engine_stars.py labels.csv FOLDER [--without NAME ...] [--without-overshooting]
 
 No network takes part: damped Gauss-Newton steps on the engine's own spectra (numerical derivatives), all labels free, a
 cubic continuum per arm, robust weights, the error of the synthesis estimated from the residuals. What differs from the

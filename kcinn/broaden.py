@@ -193,6 +193,22 @@ def match(
     return spectra.in_medium(instrument.medium).resampled(wavelength, velocity=velocity, sigma=sigma)
 
 
+def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: float | None = None) -> Spectra:
+    """Spectra in the instrument's medium, at its resolving power and on its pixels; what is not covered is masked.
+
+    Raises
+    ------
+    SpectraError
+        If `resolving_power` is lower than the instrument's or no good pixel is left.
+    """
+    spectra = spectra.in_medium(instrument.medium)
+    if resolving_power is not None:
+        return match(spectra, instrument, resolving_power=resolving_power)
+    if np.array_equal(spectra.wavelength, instrument.wavelength):
+        return spectra
+    return spectra.resampled(instrument.wavelength)
+
+
 def _degrade_arm(
     wavelength: NDArray[np.float64],
     flux: NDArray[np.float64],

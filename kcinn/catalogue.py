@@ -56,6 +56,11 @@ DIAGNOSTICS = {
     "n_pixels": Column("n_pixels", "", "number of pixels used", "meta.number", "i4"),
     "chi_square": Column("chi_square", "", "reduced chi-square of the best fit", "stat.fit.chi2"),
     "velocity": Column("velocity", "km s-1", "velocity shift of the best fit", "phys.veloc"),
+    "outlier": Column("outlier", "", "how unlike the spectra of the training; above 1 is flagged", "stat.value"),
+}
+REWEIGHTED = {  # of a posterior after `Posterior.reweight`
+    "ess": Column("ess", "", "effective sample size after re-weighting", "stat.value"),
+    "log_evidence": Column("log_evidence", "", "logarithm of the evidence of the re-weighting", "stat.likelihood"),
 }
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kcinn.broaden import match
+from kcinn.broaden import on_instrument
 from kcinn.continuum import normalised
 from kcinn.errors import SpectraError
-from kcinn.instrument import Instrument
 from kcinn.labels import LabelSpace
 from kcinn.model import CINN, load
 from kcinn.posterior import Flag, Posterior
@@ -34,6 +33,7 @@ def predict(
     resolving_power: float | None = None,
     normalise: bool = False,
     gap: bool = True,
+    log_prob: bool = False,
     seed: int = 0,
     first: int = 0,
     verbose: int = 0,
@@ -60,6 +60,9 @@ def predict(
     gap : bool
         Add the typical error of the synthesis to the errors of spectra that it misses by more than noise; these rows
         are flagged.
+    log_prob : bool
+        Keep the posterior density of every sample, which `Posterior.reweight` with a likelihood and
+        `Posterior.joint_mode` need.
     seed : int
     first : int
         Position of the first spectrum in a larger set: its samples are those that it has there.
@@ -69,7 +72,8 @@ def predict(
     Returns
     -------
     Posterior
-        Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity`.
+        Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity`,
+        `outlier` (above 1: unlike the spectra of the training, flagged).
 
     Raises
     ------
@@ -96,14 +100,16 @@ def predict(
         pieces.append(
             model.sample(
                 part.flux, floored(model, part.error), part.mask, n_samples=n_samples, seed=seed, first=first + start,
-                batch_size=batch_size, gap=gap,
+                batch_size=batch_size, gap=gap, log_prob=log_prob,
             )
         )  # fmt: skip
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     samples = drawn.pop("labels")
-    diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in ("chi_square", "velocity")}
+    diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in ("chi_square", "velocity", "outlier")}
     flag = flags(model, np.median(samples, axis=1), diagnostics, drawn, estimated)
-    return Posterior(samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics)
+    return Posterior(
+        samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics, log_prob=drawn.get("log_prob")
+    )
 
 
 def prepared(model: CINN, spectra: Spectra, resolving_power: float | None, normalise: bool) -> Spectra:
@@ -117,29 +123,12 @@ def prepared(model: CINN, spectra: Spectra, resolving_power: float | None, norma
 
 def floored(model: CINN, error: NDArray[np.float64]) -> NDArray[np.float64]:
     """Errors, none smaller than those of the best spectra of the training."""
-    smallest = 1.0 / (model.observation.snr[1] * np.sqrt(model.instrument.pixel_width))
-    return np.maximum(error, smallest.astype(np.float32))
+    return np.maximum(error, model.smallest_error)
 
 
 def diagnose(model: CINN, spectra: Spectra) -> dict[str, NDArray[Any]]:
     """Signal-to-noise ratio per angstrom and number of pixels that the model uses."""
     return {"snr": spectra.snr, "n_pixels": np.sum(~spectra.mask & ~model.ignored, axis=1)}
-
-
-def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: float | None = None) -> Spectra:
-    """Spectra in the instrument's medium, at its resolving power and on its pixels; what is not covered is masked.
-
-    Raises
-    ------
-    SpectraError
-        If `resolving_power` is lower than the instrument's or no good pixel is left.
-    """
-    spectra = spectra.in_medium(instrument.medium)
-    if resolving_power is not None:
-        return match(spectra, instrument, resolving_power=resolving_power)
-    if np.array_equal(spectra.wavelength, instrument.wavelength):
-        return spectra
-    return spectra.resampled(instrument.wavelength)
 
 
 def has_continuum_at_one(spectra: Spectra) -> NDArray[np.bool_]:
@@ -169,6 +158,7 @@ def flags(
         Flag.EXTRAPOLATION: drawn["extrapolation"] >= 5.0,
         Flag.ESTIMATED_ERROR: estimated,
         Flag.GAP: drawn["gap"],
+        Flag.OUTLIER: drawn["outlier"] > 1.0,
     }
     flag = np.zeros(len(median), dtype=np.int32)
     for bit, condition in conditions.items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
+from kcinn.broaden import on_instrument
 from kcinn.errors import KcinnError, ModelError
+from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
+from kcinn.likelihood import Likelihood
 from kcinn.model_file import FORMAT, check_format, check_sha256, find_model, read_config
 from kcinn.nn.compiled import Compiled
 from kcinn.nn.conv_encoder import ConvEncoder
@@ -26,12 +29,18 @@ from kcinn.nn.encoder import Encoding
 from kcinn.nn.fisher_encoder import FisherEncoder
 from kcinn.nn.mixture import FlowMixture
 from kcinn.nn.observe import Observation, Observe
+from kcinn.nn.resimulation import largest_misfit
+from kcinn.outlier import Outlier
+from kcinn.region import Region
+from kcinn.spectra import Spectra
 
 ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder, "conv": ConvEncoder}
 FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite beyond the sinh
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
 ROWS_PER_CALL = 32
+ORDINARY_SPECTRA, ORDINARY_BATCH = 2048, 256  # by which outliers are told; how many are held at a time
+REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
 MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
 
 
@@ -60,6 +69,8 @@ class CINN(keras.Model):
         Windows in which the synthesis is known to be wrong; these pixels are never used.
     metadata, summary : dict, optional
         Of the grid, and of the training.
+    outlier : dict, optional
+        `Outlier.get_config`; without it no spectrum is called an outlier.
 
     Input shape
         ``{"labels": (n, n_targets), "flux": ..., "error": ..., "mask": (n, n_pixels)}``.
@@ -79,6 +90,7 @@ class CINN(keras.Model):
         unreliable: Iterable[Any] = (),
         metadata: dict[str, Any] | None = None,
         summary: dict[str, Any] | None = None,
+        outlier: dict[str, Any] | None = None,
         format: str = FORMAT,
         **kwargs: Any,
     ):
@@ -89,6 +101,7 @@ class CINN(keras.Model):
         self.instrument = Instrument.from_config(instrument)
         self.observation = Observation.from_config(observation)
         self.metadata, self.summary_of_training = dict(metadata or {}), dict(summary or {})
+        self.outlier = None if outlier is None else Outlier.from_config(outlier)
         self._specification = {"emulator": dict(emulator), "encoder": dict(encoder), "flow": dict(flow)}
         self.unreliable = [list(window) for window in unreliable]
         wavelength, arm_pixels = self.instrument.wavelength, [arm.n_pixels for arm in self.instrument.arms]
@@ -122,25 +135,46 @@ class CINN(keras.Model):
 
     def encode(self, flux: Any, error: Any, mask: Any) -> Encoding:
         """Encode spectra ``(n, n_pixels)``; the context is as the encoder gives it."""
-        inverse_variance = (
-            (1.0 - ops.cast(mask, "float32"))
-            * ops.convert_to_tensor(self.usable)
-            / ops.square(ops.maximum(error, 1e-6))
-        )
-        return self.encoder(flux, inverse_variance)
+        return self.encoder(flux, self._weight(error, mask))
+
+    def encode_and_measure(self, flux: Any, error: Any, mask: Any) -> tuple[Encoding, dict[str, Any]]:
+        """Encode spectra, and measure what `Outlier` takes: how far each is from spectra of the training."""
+        encoding, weight = self.encode(flux, error, mask), self._weight(error, mask)
+        n_pixels = ops.sum(ops.cast(weight > 0, "float32"), axis=-1)
+        contrast = ops.sqrt(ops.sum(weight, axis=-1) / ops.maximum(n_pixels, 1.0))
+        peak, best_fit = ops.zeros_like(contrast), self.encoder.best_fit(encoding)
+        if best_fit is not None:
+            peak = largest_misfit(self.emulator, self.observe, best_fit, encoding.velocity, flux, weight)
+            contrast = contrast * self.emulator.error_size(best_fit)[:, 0]
+        return encoding, {
+            "context": (encoding.context - self.context_mean) / self.context_scale,
+            "chi_square": encoding.chi_square,
+            "peak": peak,
+            "contrast": contrast,
+            "n_pixels": n_pixels,
+        }
+
+    def _weight(self, error: Any, mask: Any) -> Any:
+        """Inverse variance of the pixels, zero where they are not used."""
+        good = (1.0 - ops.cast(mask, "float32")) * ops.convert_to_tensor(self.usable)
+        return good / ops.square(ops.maximum(error, 1e-6))
 
     def standardise(self, context: Any) -> Any:
         """Context with the mean and scatter of the training spectra taken out, and bounded."""
         return ops.clip((context - self.context_mean) / self.context_scale, -CONTEXT_LIMIT, CONTEXT_LIMIT)
 
     def to_frame(self, phi: Any, encoding: Encoding) -> tuple[Any, Any]:
-        """Unbounded labels ``(n, n_targets)`` in the frame of the flow, and the log-determinant ``(n,)``."""
-        offset = ops.flip(phi, axis=-1) - encoding.location
-        z = ops.matmul(offset[:, None, :], encoding.factor)[:, 0] / TAIL
-        log_det = ops.sum(
-            ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2)) - 0.5 * ops.log1p(ops.square(z)), axis=-1
-        )
-        return TAIL * ops.arcsinh(z), log_det
+        """Unbounded labels ``(n, n_targets)`` in the frame of the flow, and the log-determinant ``(n,)``.
+
+        Labels may have an axis of samples in the middle, and then the log-determinant has it too.
+        """
+        if len(phi.shape) == 2:
+            u, log_det = self.to_frame(phi[:, None], encoding)
+            return u[:, 0], log_det[:, 0]
+        offset = ops.flip(phi, axis=-1) - encoding.location[:, None]
+        z = ops.matmul(offset, encoding.factor) / TAIL
+        stretch = ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2))[:, None]
+        return TAIL * ops.arcsinh(z), ops.sum(stretch - 0.5 * ops.log1p(ops.square(z)), axis=-1)
 
     def log_density(self, phi: Any, flux: Any, error: Any, mask: Any) -> Any:
         """``log p(phi | spectrum)`` of the unbounded labels, ``(n,)``."""
@@ -152,8 +186,11 @@ class CINN(keras.Model):
         """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, and say how the encoder fared."""
         return self.draw_encoded(noise, self.encode(flux, error, mask))
 
-    def draw_encoded(self, noise: Any, encoding: Encoding) -> dict[str, Any]:
-        """As `draw`, from what the encoder made of the spectra."""
+    def draw_encoded(self, noise: Any, encoding: Encoding, density: bool = False) -> dict[str, Any]:
+        """As `draw`, from what the encoder made of the spectra.
+
+        With `density`, `log_prob` ``(n, n_samples)`` is the logarithm of the posterior density of every draw.
+        """
         context = self.standardise(encoding.context)
         u = ops.clip(self.flow.transform(noise, context), -FARTHEST, FARTHEST)
         z = TAIL * ops.sinh(u / TAIL)
@@ -163,19 +200,35 @@ class CINN(keras.Model):
         phi = ops.flip(encoding.location[:, None, :] + ops.matmul(z, inverse), axis=-1)
         unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))
         lower, upper = self._edges()
-        return {
+        drawn = {
             "labels": ops.clip(lower + (upper - lower) * unit, lower, upper),
             "chi_square": encoding.chi_square,
             "velocity": encoding.velocity,
             "extrapolation": ops.max(ops.abs(context), axis=-1),
         }
+        if density:
+            phi = self._to_unbounded(drawn["labels"])  # where a label was cut at the edge, its density is that there
+            u, log_det = self.to_frame(phi, encoding)
+            drawn["log_prob"] = self.flow.log_density(u, context) + log_det + self._log_stretch(phi)
+        return drawn
 
     def call(self, inputs: dict[str, Any]) -> Any:
         phi = self._to_unbounded(inputs["labels"])
-        density = self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"])
+        return self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"]) + self._log_stretch(phi)
+
+    def latent_of(self, inputs: dict[str, Any]) -> Any:
+        """The latent variables of labels in the flow's members, ``(n, n_members, n_targets)``."""
+        encoding = self.encode(inputs["flux"], inputs["error"], inputs["mask"])
+        u, _ = self.to_frame(self._to_unbounded(inputs["labels"]), encoding)
+        context = self.standardise(encoding.context)
+        latents = [member.to_latent(u, member.condition(context))[0] for member in self.flow.members]
+        return ops.stack(latents, axis=1)
+
+    def _log_stretch(self, phi: Any) -> Any:
+        """Logarithm of ``d phi / d labels``, summed over the labels."""
         lower, upper = self._edges()
         scale = ops.log(upper - lower) - 0.5 * math.log(2.0 * math.pi)
-        return density + ops.sum(0.5 * ops.square(phi) - scale, axis=-1)
+        return ops.sum(0.5 * ops.square(phi) - scale, axis=-1)
 
     def _edges(self) -> tuple[Any, Any]:
         space = self.label_space
@@ -216,6 +269,7 @@ class CINN(keras.Model):
         first: int = 0,
         batch_size: int = ROWS_PER_CALL,
         gap: bool = True,
+        log_prob: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """Draw from the posterior.
 
@@ -233,30 +287,61 @@ class CINN(keras.Model):
             Spectra per compiled call.
         gap : bool
             Whether the synthetic gap may be added.
+        log_prob : bool
+            Whether to evaluate the posterior density of every sample, which costs about as much as drawing it.
 
         Returns
         -------
         dict
-            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` (km/s), `extrapolation`, and `gap`, whether
-            it was added, ``(n,)``.
+            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` (km/s), `extrapolation`, `gap`, whether it
+            was added, and `outlier`, above 1 for spectra unlike those of the training, ``(n,)``; if asked for,
+            `log_prob` ``(n, n_samples)`` in the units of the labels.
         """
-        encoding, missed = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
-        noise = self.flow.draw_noise(range(first, first + len(missed)), n_samples, seed)
-        return {**self._compiled_draw.in_chunks(batch_size, noise, encoding), "gap": missed}
+        encoding, said = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
+        noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed)
+        compiled = self._compiled_draw_with_density if log_prob else self._compiled_draw
+        return {**compiled.in_chunks(batch_size, noise, encoding), **said}
 
     def encoded(
         self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL, gap: bool = True
-    ) -> tuple[Encoding, NDArray[np.bool_]]:
-        """What the encoder makes of spectra, and to which of them the synthetic gap was added; see `sample`."""
+    ) -> tuple[Encoding, dict[str, NDArray[Any]]]:
+        """What the encoder makes of spectra, and of each `gap` and `outlier` as `sample` gives them."""
         spectra = self._checked(flux, error, mask)
-        encoding = self._compiled_encode.in_chunks(batch_size, spectra["flux"], spectra["error"], spectra["mask"])
+        encoding, signs = self._measured(spectra, spectra["error"], batch_size)
         missed = gap & self._missed(encoding.chi_square, spectra)
         if missed.any():  # all rows anew: a row's rounding must not depend on how many others are missed
-            error = np.hypot(spectra["error"], ops.convert_to_numpy(self.gap))
-            wider = self._compiled_encode.in_chunks(batch_size, spectra["flux"], error, spectra["mask"])
-            pairs = zip(encoding, wider, strict=True)
-            encoding = Encoding(*(np.where(missed.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in pairs))
-        return encoding, missed
+            widened = np.hypot(spectra["error"], ops.convert_to_numpy(self.gap))
+            wider, wider_signs = self._measured(spectra, widened, batch_size)
+
+            def choose(a, b):
+                return np.where(missed.reshape(-1, *[1] * (a.ndim - 1)), b, a)
+
+            encoding = Encoding(*(choose(a, b) for a, b in zip(encoding, wider, strict=True)))
+            signs = {key: choose(signs[key], wider_signs[key]) for key in signs}
+        score = np.zeros(len(missed)) if self.outlier is None else self.outlier(**signs)
+        return encoding, {"gap": missed, "outlier": score.astype(np.float32)}
+
+    def _measured(
+        self, spectra: dict[str, NDArray[np.float32]], error: NDArray[np.float32], batch_size: int
+    ) -> tuple[Encoding, dict[str, NDArray[np.float32]]]:
+        return self._compiled_encode.in_chunks(batch_size, spectra["flux"], error, spectra["mask"])
+
+    def learn_outliers(self, stars: SyntheticGrid, *, seed: int = 0) -> None:
+        """Learn how far ordinary spectra are from those of the training, see `Outlier`.
+
+        Parameters
+        ----------
+        stars : SyntheticGrid
+            Stars that the training has not seen; each is observed as in the training, if need be several times.
+        seed : int
+        """
+        observe = Observe(self.observation, self.instrument.wavelength, list(self.encoder.arm_pixels), seed=seed)
+        rows, pieces = np.resize(np.arange(len(stars)), ORDINARY_SPECTRA), []
+        for start in range(0, len(rows), ORDINARY_BATCH):
+            seen = observe(stars.flux(rows[start : start + ORDINARY_BATCH]))
+            spectra = self._checked(*(ops.convert_to_numpy(x) for x in seen))
+            pieces.append(self._measured(spectra, spectra["error"], ROWS_PER_CALL)[1])
+        self.outlier = Outlier.learn(**{key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]})
 
     def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Whether a reduced chi-square is larger than noise and three times the emulator's typical error allow."""
@@ -277,12 +362,82 @@ class CINN(keras.Model):
         ModelError
             If the model marginalises some of the emulator's labels, so that these alone do not make a spectrum.
         """
-        if set(self.label_space.names) != set(self.full_space.names):
-            missing = sorted(set(self.full_space.names) - set(self.label_space.names))
-            raise ModelError(f"A spectrum needs all labels; this model marginalises {', '.join(missing)}")
+        self._check_all_labels()
         order = [self.label_space.index(name) for name in self.full_space.names]
         phi = self.full_space.to_unbounded(np.atleast_2d(labels)[:, order]).astype(np.float32)
         return ops.convert_to_numpy(self.emulator.flux(self.emulator(phi)))
+
+    def latent(self, labels: ArrayLike, flux: ArrayLike, error: ArrayLike, mask: ArrayLike) -> NDArray[np.float32]:
+        """What the flow's members map labels to; of true labels it should follow the base distribution.
+
+        Parameters
+        ----------
+        labels : array_like, shape (n, n_targets)
+        flux, error, mask : array_like, shape (n, n_pixels)
+            On the model's pixels, see `instrument`.
+
+        Returns
+        -------
+        ndarray, shape (n, n_members, n_targets)
+        """
+        inputs = {"labels": np.asarray(labels, dtype=np.float32), **self._checked(flux, error, mask)}
+        return self._compiled_latent.in_chunks(ROWS_PER_CALL, inputs)
+
+    def likelihood(self, spectra: Spectra, *, resolving_power: float | None = None, gap: bool = True) -> Likelihood:
+        """The exact Gaussian likelihood of spectra on the emulator, for `Posterior.reweight` or a sampler.
+
+        Spectra and their errors are treated as by `predict`.
+
+        Parameters
+        ----------
+        spectra : Spectra
+            Continuum-normalised, in the rest frame.
+        resolving_power : float, optional
+            Of the spectra, if it is higher than the instrument's.
+        gap : bool
+            Whether the synthetic gap may be added, see `sample`.
+
+        Raises
+        ------
+        ModelError
+            If the model marginalises some of the emulator's labels, so that the others alone do not make a spectrum.
+        """
+        self._check_all_labels()
+        if spectra.error is None:
+            spectra = spectra.with_estimated_error()
+        spectra = on_instrument(spectra, self.instrument, resolving_power)
+        assert spectra.error is not None
+        arrays = self._checked(spectra.flux, np.maximum(spectra.error, self.smallest_error), spectra.mask)
+        drawn = self.sample(arrays["flux"], arrays["error"], arrays["mask"], n_samples=REFERENCE_SAMPLES, gap=gap)
+        gaps = drawn["gap"][:, None] * ops.convert_to_numpy(self.gap)
+        inverse_variance = (arrays["mask"] == 0) * self.usable / (arrays["error"] ** 2 + gaps**2)
+        return Likelihood(
+            self.emulator, self.observe, self.full_space, self.label_space.names, arrays["flux"], inverse_variance,
+            drawn["labels"].mean(axis=1),
+        )  # fmt: skip
+
+    def log_prior(self, labels: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """Logarithm of the training's prior, up to a constant: zero where a star is plausible, else minus infinity.
+
+        For `Posterior.reweight`, whose weights with a likelihood alone are for a prior that fills the whole box.
+        """
+        values = np.stack([np.asarray(labels[name], dtype=np.float64) for name in self.label_space.names], axis=-1)
+        inside = self.label_space.contains(values)
+        if self.metadata.get("region"):
+            region = Region.from_config(self.metadata["region"])
+            flat = values.reshape(-1, values.shape[-1])
+            inside &= region.contains(flat, self.label_space).reshape(inside.shape)
+        return np.where(inside, 0.0, -np.inf)
+
+    @property
+    def smallest_error(self) -> NDArray[np.float32]:
+        """Error of the best spectra of the training, ``(n_pixels,)``; smaller ones count as this."""
+        return (1.0 / (self.observation.snr[1] * np.sqrt(self.instrument.pixel_width))).astype(np.float32)
+
+    def _check_all_labels(self) -> None:
+        if set(self.label_space.names) != set(self.full_space.names):
+            missing = sorted(set(self.full_space.names) - set(self.label_space.names))
+            raise ModelError(f"A spectrum needs all labels; this model marginalises {', '.join(missing)}")
 
     def _checked(self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike) -> dict[str, NDArray[np.float32]]:
         arrays = {"flux": flux, "error": error, "mask": mask}
@@ -301,11 +456,19 @@ class CINN(keras.Model):
 
     @cached_property
     def _compiled_encode(self) -> Compiled:
-        return Compiled(self.encode, self)
+        return Compiled(self.encode_and_measure, self)
 
     @cached_property
     def _compiled_draw(self) -> Compiled:
         return Compiled(self.draw_encoded, self)
+
+    @cached_property
+    def _compiled_draw_with_density(self) -> Compiled:
+        return Compiled(partial(self.draw_encoded, density=True), self)
+
+    @cached_property
+    def _compiled_latent(self) -> Compiled:
+        return Compiled(self.latent_of, self)
 
     @cached_property
     def _compiled_call(self) -> Compiled:
@@ -324,6 +487,7 @@ class CINN(keras.Model):
             "unreliable": self.unreliable,
             "metadata": self.metadata,
             "summary": self.summary_of_training,
+            "outlier": None if self.outlier is None else self.outlier.get_config(),
             "name": self.name,
         }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntFlag
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,6 +18,7 @@ from kcinn.catalogue import (
     ENDINGS,
     FLAG,
     ID,
+    REWEIGHTED,
     Column,
     covariance_columns,
     label_columns,
@@ -28,8 +29,12 @@ from kcinn.catalogue import (
 from kcinn.errors import KcinnError
 from kcinn.labels import LabelSpace
 from kcinn.marginals import summarise
+from kcinn.reweighting import LogPrior, evaluate_prior, resample
 
 FORMAT = "kcinn-posterior/1"
+FEWEST_SAMPLES = 100.0
+DETECTED = 1.0 / 3.0  # of the peak: a Gaussian that the prior cuts two standard deviations below its peak
+LIMIT = 0.95
 
 
 class Flag(IntFlag):
@@ -44,6 +49,8 @@ class Flag(IntFlag):
     ESTIMATED_ERROR = 64  # no errors came with the spectrum; they were estimated from its scatter
     GAP = 128  # the synthesis misses the spectrum by more than noise: its typical error was added to the errors
     UNUSABLE = 256  # no usable pixel, or not normalised: no labels
+    OUTLIER = 512  # unlike the spectra of the training, at a false-alarm rate of at most 1 percent
+    FEW_SAMPLES = 1024  # weights leave fewer than a hundred effective samples
 
 
 MEANINGS = {
@@ -58,8 +65,17 @@ MEANINGS = {
         Flag.ESTIMATED_ERROR: "errors estimated from the scatter of the pixels",
         Flag.GAP: "typical error of the synthesis added to the errors",
         Flag.UNUSABLE: "no usable pixel, or not normalised: no labels",
+        Flag.OUTLIER: "unlike the spectra of the training",
+        Flag.FEW_SAMPLES: "fewer than 100 effective samples after re-weighting",
     }.items()
 }
+
+
+class Detection(NamedTuple):
+    """Whether a label is `detected` in every spectrum, and its 95 percent `upper_limit`, ``(n_spectra,)`` each."""
+
+    detected: NDArray[np.bool_]
+    upper_limit: NDArray[np.float64]
 
 
 def check_ending(path: str | os.PathLike[str]) -> None:
@@ -84,6 +100,8 @@ class Posterior:
         Bits of `Flag`.
     diagnostics : mapping of str to array_like (n_spectra,), optional
         Further columns, such as `snr`, `chi_square`, `velocity`.
+    log_prob : array_like, shape (n_spectra, n_samples), optional
+        Logarithm of the posterior density of every sample, in the units of the labels.
 
     Raises
     ------
@@ -99,6 +117,7 @@ class Posterior:
         ids: ArrayLike | None = None,
         flag: ArrayLike | None = None,
         diagnostics: Mapping[str, ArrayLike] | None = None,
+        log_prob: ArrayLike | None = None,
     ) -> None:
         self.samples = np.asarray(samples, dtype=np.float32)
         self.label_space = label_space
@@ -110,6 +129,9 @@ class Posterior:
         self.ids = np.arange(n) if ids is None else np.asarray(ids)
         self.flag = np.zeros(n, dtype=np.int32) if flag is None else np.asarray(flag, dtype=np.int32)
         self.diagnostics = {key: np.asarray(value) for key, value in (diagnostics or {}).items()}
+        self.log_prob = None if log_prob is None else np.asarray(log_prob, dtype=np.float64)
+        if self.log_prob is not None and self.log_prob.shape != self.samples.shape[:2]:
+            raise KcinnError(f"log_prob must have shape {self.samples.shape[:2]}. Received: {self.log_prob.shape}")
         for key, value in {"ids": self.ids, "flag": self.flag, **self.diagnostics}.items():
             if value.shape != (n,):
                 raise KcinnError(f"{key} must have shape ({n},). Received: {value.shape}")
@@ -124,9 +146,15 @@ class Posterior:
         """The posterior of some of the spectra."""
         rows = np.atleast_1d(np.arange(len(self))[rows])
         diagnostics = {key: value[rows] for key, value in self.diagnostics.items()}
-        return Posterior(
-            self.samples[rows], self.label_space, ids=self.ids[rows], flag=self.flag[rows], diagnostics=diagnostics
-        )
+        return self._with(
+            samples=self.samples[rows], ids=self.ids[rows], flag=self.flag[rows], diagnostics=diagnostics,
+            log_prob=None if self.log_prob is None else self.log_prob[rows],
+        )  # fmt: skip
+
+    def _with(self, **changes: Any) -> Posterior:
+        """A copy with some arguments replaced."""
+        keys = ("samples", "label_space", "ids", "flag", "diagnostics", "log_prob")
+        return Posterior(**{**{key: getattr(self, key) for key in keys}, **changes})
 
     @staticmethod
     def concatenate(parts: Sequence[Posterior]) -> Posterior:
@@ -135,12 +163,14 @@ class Posterior:
         if any(part.label_space != first.label_space for part in parts):
             raise KcinnError("Posteriors of different labels cannot be joined.")
         n_samples = min(part.samples.shape[1] for part in parts)
+        densities = [part.log_prob[:, :n_samples] for part in parts if part.log_prob is not None]
         return Posterior(
             np.concatenate([part.samples[:, :n_samples] for part in parts]),
             first.label_space,
             ids=np.concatenate([part.ids for part in parts]),
             flag=np.concatenate([part.flag for part in parts]),
             diagnostics={key: np.concatenate([part.diagnostics[key] for part in parts]) for key in first.diagnostics},
+            log_prob=np.concatenate(densities) if len(densities) == len(parts) else None,
         )
 
     def label(self, name: str) -> NDArray[np.float32]:
@@ -174,6 +204,138 @@ class Posterior:
         """
         return np.clip(summarise(self.samples).mode, self.label_space.lower, self.label_space.upper)
 
+    @property
+    def joint_mode(self) -> NDArray[np.float32]:
+        """The sample of highest joint density of each spectrum, ``(n_spectra, n_labels)``.
+
+        Of the density in the unbounded labels (`LabelSpace.to_unbounded`), which vanishes towards the edges of the box:
+        in the labels themselves, a density that is a little too heavy-tailed would have its maximum at an edge.
+
+        Raises
+        ------
+        KcinnError
+            If the densities of the samples are not known.
+        """
+        unbounded = self.label_space.to_unbounded(self.samples)
+        density = self._densities() - 0.5 * np.sum(unbounded**2, axis=2)
+        return self.samples[np.arange(len(self)), np.argmax(density, axis=1)]
+
+    def reweight(
+        self,
+        *,
+        log_prior: LogPrior | None = None,
+        log_likelihood: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None,
+        seed: int = 0,
+    ) -> Posterior:
+        """The posterior under another prior, or the exact likelihood, by importance sampling.
+
+        The result has as many samples, drawn anew by their weights, so that some occur repeatedly; `ess` in its
+        diagnostics is the effective sample size, and rows with less than 100 are flagged. With a likelihood,
+        `log_evidence` is added: the likelihood averaged over the prior, if that is normalised (the uniform one is).
+
+        Parameters
+        ----------
+        log_prior : callable, optional
+            Logarithm of the new prior density relative to the uniform one; takes a mapping from label names to arrays
+            and returns an array of the same shape, such as ``lambda labels: -0.5 * ((labels["fe_h"] + 0.5) / 0.2)**2``.
+        log_likelihood : callable, optional
+            Takes samples ``(n_spectra, n_samples, n_labels)`` and returns ``(n_spectra, n_samples)``, such as
+            ``model.likelihood(spectra)``. The weights are against the density of the samples, so that the posterior
+            is that of this likelihood and `log_prior`, or the uniform prior of the whole box; pass
+            ``log_prior=model.log_prior`` for the prior of the training, which ends where stars do.
+        seed : int
+
+        Raises
+        ------
+        LabelError
+            If the prior has mass outside the training box.
+        KcinnError
+            If both are missing, or the densities of the samples are needed and not known.
+        """
+        if log_prior is None and log_likelihood is None:
+            raise KcinnError("Give log_prior, log_likelihood or both.")
+        log_weight = np.zeros(self.samples.shape[:2])
+        if log_prior is not None:
+            log_weight += evaluate_prior(log_prior, self.samples, self.label_space)
+        if log_likelihood is not None:
+            log_weight += log_likelihood(self.samples) - self._densities() - self._log_volume
+        drawn = resample(log_weight, seed=seed)
+        diagnostics = {**self.diagnostics, "ess": drawn.ess}
+        log_prob = self.log_prob
+        if log_prob is not None:
+            with np.errstate(invalid="ignore"):  # no sample has weight: the samples and their densities stay
+                change = np.where(drawn.ess[:, None] > 0, log_weight - drawn.log_mean[:, None], 0.0)
+            log_prob = log_prob + change
+        if log_likelihood is not None:
+            diagnostics["log_evidence"] = drawn.log_mean
+        few = np.where(drawn.ess < FEWEST_SAMPLES, int(Flag.FEW_SAMPLES), 0).astype(np.int32)
+        return self._with(
+            samples=np.take_along_axis(self.samples, drawn.place[:, :, None], axis=1),
+            flag=self.flag | few,
+            diagnostics=diagnostics,
+            log_prob=None if log_prob is None else np.take_along_axis(log_prob, drawn.place, axis=1),
+        )
+
+    def detection(self, name: str) -> Detection:
+        """Whether a label is detected, or its posterior is the prior cut off by an upper limit.
+
+        Undetected means that the density is still high where the samples begin: between their 1st and 10th percentile
+        it is on average more than a third of its peak, as for a Gaussian that the lower edge of the prior cuts less
+        than two standard deviations below its peak. The upper limit (95 percent) of such a label depends on where its
+        prior begins.
+        """
+        samples = np.sort(self.label(name).astype(np.float64), axis=1)
+        n = samples.shape[1]
+        first, last = int(0.01 * n), int(0.1 * n)
+        tail = (last - first) / np.maximum(samples[:, last] - samples[:, first], 1e-12)
+        quarter = max(2, n // 4)
+        peak = quarter / np.min(np.maximum(samples[:, quarter:] - samples[:, :-quarter], 1e-12), axis=1)
+        return Detection(tail < DETECTED * peak, np.quantile(samples, LIMIT, axis=1))
+
+    def to_dataframe(self) -> Any:
+        """The summary as a pandas DataFrame, without units.
+
+        Raises
+        ------
+        KcinnError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise KcinnError('to_dataframe needs pandas: pip install "kcinn[arviz]"') from error
+        table = self.summary()
+        return pandas.DataFrame({key: np.asarray(getattr(table[key], "value", table[key])) for key in table.colnames})
+
+    def to_arviz(self) -> Any:
+        """The samples as an ArviZ InferenceData: a variable per label, one chain, the spectra as a dimension `star`.
+
+        Raises
+        ------
+        KcinnError
+            If arviz is not installed.
+        """
+        try:
+            import arviz
+        except ImportError as error:
+            raise KcinnError('to_arviz needs arviz: pip install "kcinn[arviz]"') from error
+        names = self.label_space.names
+        return arviz.from_dict(
+            posterior={name: self.label(name).T[None] for name in names},
+            coords={"star": self.ids},
+            dims={name: ["star"] for name in names},
+        )
+
+    @property
+    def _log_volume(self) -> float:
+        """Logarithm of the volume of the box, by which the uniform prior is normalised."""
+        return float(np.sum(np.log(self.label_space.upper - self.label_space.lower)))
+
+    def _densities(self) -> NDArray[np.float64]:
+        if self.log_prob is None:
+            raise KcinnError("The densities of the samples are not known; draw them by predict(..., log_prob=True).")
+        return self.log_prob
+
     def summary(self, *, covariance: bool = False) -> QTable:
         """A row per spectrum, with units.
 
@@ -188,7 +350,8 @@ class Posterior:
         space = self.label_space
         values = label_values(space, summarise(self.samples))
         columns = [ID, *label_columns(space), *(covariance_columns(space) if covariance else [])]
-        columns += [DIAGNOSTICS.get(name, Column(name, description=name)) for name in self.diagnostics]
+        known = {**DIAGNOSTICS, **REWEIGHTED}
+        columns += [known.get(name, Column(name, description=name)) for name in self.diagnostics]
         return to_table([*columns, FLAG], {"id": self.ids, **values, **self.diagnostics, "flag": self.flag}, MEANINGS)
 
     def write(self, path: str | os.PathLike[str], *, covariance: bool = False) -> None:

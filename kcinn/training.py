@@ -118,6 +118,7 @@ def fit(
         _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
     else:
         _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
+    model.learn_outliers(parts[2], seed=seed)
     model.summary_of_training["seconds"] = time.perf_counter() - seconds
     return model
 

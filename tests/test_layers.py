@@ -10,19 +10,20 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
-    {"labels", "marginals", "wavelength", "spectra", "shipped", "model_check", "model_file"},
-    {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library"},
+    {"labels", "marginals", "wavelength", "spectra", "shipped", "model_check", "model_file", "noise"},
+    {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
     {"foreign_grid", "nn", "synthesis", "posterior"},
+    {"likelihood"},
     {"model", "diagnostics"},
     {"config", "rows"},
     {"training", "inference", "export"},
     {"survey", "plot"},
-    {"demo"},
+    {"demo", "check"},
     {"cli"},
     {"__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-NEEDS_KERAS = {"nn", "model", "rows", "training", "inference", "export", "survey", "demo"}
+NEEDS_KERAS = {"nn", "likelihood", "model", "rows", "training", "inference", "export", "survey", "demo", "check"}
 # a file inside a layer that another file of the same layer may use
 SIDEWAYS = {
     ("spectra", "wavelength"),

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from kcinn import __version__
+from kcinn.cli.check import check
 from kcinn.cli.grid import convert, synthesize
 from kcinn.cli.model import demo, fit, info
 from kcinn.cli.predict import predict
@@ -31,5 +32,5 @@ def main() -> None:
     """Posteriors of stellar parameters and abundances from spectra."""
 
 
-for command in (synthesize, convert, fit, predict, pack, survey, merge, verify, info, demo):
+for command in (synthesize, convert, fit, predict, check, pack, survey, merge, verify, info, demo):
     main.add_command(command)

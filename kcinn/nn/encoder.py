@@ -48,3 +48,7 @@ class Encoder(keras.layers.Layer):
     def n_context(self) -> int:
         """Length of the context."""
         raise NotImplementedError
+
+    def best_fit(self, encoding: Encoding) -> Any | None:
+        """All labels of the best fit ``(n, n_labels)`` in the emulator's order, or None if the encoder makes no fit."""
+        return None

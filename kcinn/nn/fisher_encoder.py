@@ -91,6 +91,9 @@ class FisherEncoder(Encoder):
     def n_context(self) -> int:
         return self.emulator.n_labels + len(self.targets) + 1 + len(self.edges)
 
+    def best_fit(self, encoding):
+        return encoding.context[:, : self.emulator.n_labels]
+
     def set_start(self, phi: ArrayLike, coefficients: ArrayLike) -> None:
         """Take these labels ``(n_start, n_labels)`` and coefficients ``(n_start, n_components)`` as possible starts."""
         coefficients = np.asarray(coefficients, dtype=np.float32)

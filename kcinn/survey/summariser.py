@@ -104,8 +104,8 @@ class Summariser:
             size, gap = self.options.batch_size, self.options.gap
             mask = batch.spectra.mask | ~batch.usable[:, None]
             error = floored(self.model, batch.spectra.error)
-            encoding, missed = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
-            batch.drawn = {**self._step.in_chunks(size, batch.noise, encoding), "gap": missed}
+            encoding, said = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
+            batch.drawn = {**self._step.in_chunks(size, batch.noise, encoding), **said}
         return batch
 
     def samples(self, batch: Batch) -> NDArray[np.float32]:
@@ -129,7 +129,9 @@ class Summariser:
         drawn, space = batch.drawn, self.model.label_space
         summary = drawn["summary"] if "summary" in drawn else marginals.summarise(drawn["labels"])
         values = label_values(space, summary)
-        diagnostics = diagnose(self.model, batch.spectra) | {key: drawn[key] for key in ("chi_square", "velocity")}
+        diagnostics = diagnose(self.model, batch.spectra) | {
+            key: drawn[key] for key in ("chi_square", "velocity", "outlier")
+        }
         values |= diagnostics
         values["flag"] = flags(self.model, summary.quantiles[:, 1], diagnostics, drawn, batch.estimated)
         for name, value in values.items():

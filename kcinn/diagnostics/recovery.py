@@ -1,4 +1,4 @@
-"""Diagnostics: how near posteriors come to the truth, and whether their widths are honest."""
+"""Recovery: posterior against truth, label by label."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from kcinn.diagnostics.calibration import coverage
 
 
 class Recovery(NamedTuple):
@@ -29,22 +31,12 @@ def recovery(samples: ArrayLike, truth: ArrayLike) -> Recovery:
     samples, truth = np.asarray(samples), np.asarray(truth, dtype=np.float64)
     low, middle, high = np.quantile(samples, [0.16, 0.5, 0.84], axis=1)
     residual = middle - truth
+    inside68, inside95 = coverage(samples, truth, [0.6827, 0.9545])
     return Recovery(
         bias=residual.mean(axis=0),
         rms=np.sqrt(np.mean(residual**2, axis=0)),
         scatter=1.4826 * np.median(np.abs(residual), axis=0),
         width=np.median(0.5 * (high - low), axis=0),
-        coverage68=coverage(samples, truth, [0.6827])[0],
-        coverage95=coverage(samples, truth, [0.9545])[0],
+        coverage68=inside68,
+        coverage95=inside95,
     )
-
-
-def rank(samples: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """Share of the samples below the truth, ``(n_spectra, n_labels)``: uniform if the posterior is calibrated."""
-    return np.mean(np.asarray(samples) < np.asarray(truth)[:, None, :], axis=1)
-
-
-def coverage(samples: ArrayLike, truth: ArrayLike, level: ArrayLike) -> NDArray[np.float64]:
-    """Share of truths inside the central interval of each `level`, shape ``(n_levels, n_labels)``."""
-    distance = 2.0 * np.abs(rank(samples, truth) - 0.5)
-    return np.mean(distance[None] <= np.asarray(level)[:, None, None], axis=1)

@@ -1,0 +1,82 @@
+"""Plots of one star: corner plot, spectrum with its re-synthesis; and the loss of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from kcinn.plot.panels import BLUE, GREY, ORANGE, axis_title
+from kcinn.posterior import Posterior
+
+
+def corner(
+    posterior: Posterior, row: int = 0, *, truth: ArrayLike | None = None, labels: Sequence[str] | None = None
+) -> Figure:
+    """Corner plot of one spectrum's posterior."""
+    import corner as corner_plots
+
+    names = list(labels or posterior.label_space.names)
+    columns = [posterior.label_space.index(name) for name in names]
+    figure = Figure(figsize=(1.35 * len(names) + 1, 1.35 * len(names) + 1))
+    corner_plots.corner(
+        posterior.samples[row][:, columns].astype(np.float64),
+        labels=[axis_title(posterior.label_space, k) for k in columns],
+        truths=None if truth is None else np.asarray(truth)[columns],
+        truth_color=ORANGE,
+        color=BLUE,
+        quantiles=(0.16, 0.5, 0.84),
+        range=[0.995] * len(names),
+        plot_datapoints=False,
+        levels=(0.393, 0.865),
+        smooth=0.8,
+        fig=figure,
+        label_kwargs={"fontsize": 9},
+    )
+    for axis in figure.axes:
+        axis.tick_params(labelsize=6)
+    return figure
+
+
+def spectrum(
+    wavelength: ArrayLike,
+    flux: ArrayLike,
+    resynthesis: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    windows: Sequence[tuple[float, float]],
+    title: str = "",
+) -> Figure:
+    """A spectrum and its re-synthesis from the posterior ``(n_draws, n_pixels)``, in some windows, with residuals."""
+    wavelength, flux, resynthesis = np.asarray(wavelength), np.asarray(flux, dtype=float), np.atleast_2d(resynthesis)
+    flux = flux if mask is None else np.where(np.asarray(mask, dtype=bool), np.nan, flux)
+    low, middle, high = np.quantile(resynthesis, [0.025, 0.5, 0.975], axis=0)
+    figure = Figure(figsize=(11, 3.0 * len(windows)), layout="constrained")
+    axes = figure.subplots(2 * len(windows), 1, height_ratios=[3, 1] * len(windows), squeeze=False)[:, 0]
+    for (lower, upper), top, bottom in zip(windows, axes[::2], axes[1::2], strict=True):
+        part = (wavelength >= lower) & (wavelength <= upper)
+        top.plot(wavelength[part], flux[part], color="black", linewidth=0.8, drawstyle="steps-mid", label="observed")
+        top.fill_between(wavelength[part], low[part], high[part], color=ORANGE, alpha=0.4, linewidth=0)
+        top.plot(wavelength[part], middle[part], color=ORANGE, linewidth=0.9, label="re-synthesis")
+        bottom.axhline(0.0, color=GREY, linewidth=0.6)
+        bottom.plot(wavelength[part], (flux - middle)[part], color=BLUE, linewidth=0.6)
+        top.set(xlim=(lower, upper), ylabel="flux", xticklabels=[])
+        bottom.set(xlim=(lower, upper), ylabel="residual", ylim=(-0.1, 0.1))
+    axes[0].legend(fontsize=8, frameon=False, ncols=2, loc="lower left")
+    axes[0].set_title(title, fontsize=11)
+    axes[-1].set_xlabel(r"wavelength [$\AA$]")
+    return figure
+
+
+def loss(training: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """Training and held-out loss of every flow against the epoch."""
+    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for key, colour, name in (("loss", BLUE, "training"), ("validation_loss", ORANGE, "held-out stars")):
+        for k, values in enumerate(training[key]):
+            axis.plot(values, color=colour, label=name if k == 0 else None)
+    axis.set(xlabel="epoch", ylabel="loss: -log p (nats)")
+    axis.legend(frameon=False)
+    return figure

@@ -1,0 +1,113 @@
+"""Re-weighting, detection, modes and exports, on posteriors that can be written down."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kcinn.errors import KcinnError, LabelError
+from kcinn.labels import Label, LabelSpace
+from kcinn.posterior import Flag, Posterior
+
+SPACE = LabelSpace([Label("teff", "K", 4000.0, 7000.0), Label("li_fe", "dex", -1.0, 3.0)])
+CENTRE, SCATTER = np.array([5500.0, 1.0]), np.array([60.0, 0.2])
+
+
+def gaussian(n_samples=40000, *, centre=CENTRE, scatter=SCATTER, seed=0):
+    """One spectrum, drawn from a normal of known density."""
+    z = np.random.default_rng(seed).normal(size=(1, n_samples, 2))
+    density = stats.norm.logpdf(z).sum(axis=2) - np.log(scatter).sum()
+    return Posterior(centre + scatter * z, SPACE, log_prob=density)
+
+
+def test_a_normal_prior_gives_the_product_of_normals():
+    posterior = gaussian().reweight(log_prior=lambda x: -0.5 * ((x["li_fe"] - 1.3) / 0.3) ** 2)
+    variance = 1.0 / (0.2**-2 + 0.3**-2)
+    np.testing.assert_allclose(posterior.mean[0], [5500.0, variance * (1.0 / 0.2**2 + 1.3 / 0.3**2)], rtol=3e-3)
+    np.testing.assert_allclose(posterior.samples[0].std(axis=0), [60.0, np.sqrt(variance)], rtol=0.02)
+    assert 0.3 * 40000 < posterior.diagnostics["ess"][0] < 40000 and posterior.flag[0] == 0
+    expected = stats.norm.logpdf(posterior.samples[0, :, 1], posterior.mean[0, 1], np.sqrt(variance))
+    expected = expected + stats.norm.logpdf(posterior.samples[0, :, 0], 5500.0, 60.0)
+    np.testing.assert_allclose(posterior.log_prob[0], expected, atol=0.15)
+
+
+def test_a_likelihood_corrects_a_wrong_proposal_and_gives_the_evidence():
+    """Samples shifted and too wide, and a Gaussian likelihood whose integral over the box is known."""
+    proposal = gaussian(centre=CENTRE + [30.0, -0.1], scatter=1.5 * SCATTER)
+    peak = 12.0
+
+    def likelihood(labels):
+        return peak - 0.5 * np.sum(((labels - CENTRE) / SCATTER) ** 2, axis=2)
+
+    posterior = proposal.reweight(log_likelihood=likelihood)
+    np.testing.assert_allclose(posterior.mean[0], CENTRE, atol=0.03 * SCATTER.max(), rtol=1e-3)
+    np.testing.assert_allclose(posterior.samples[0].std(axis=0), SCATTER, rtol=0.03)
+    evidence = peak + np.log(2 * np.pi * SCATTER.prod()) - np.log(3000.0 * 4.0)
+    np.testing.assert_allclose(posterior.diagnostics["log_evidence"], evidence, atol=0.02)
+    cut = proposal.reweight(log_likelihood=likelihood, log_prior=lambda x: np.where(x["li_fe"] > 1.0, 0.0, -np.inf))
+    assert cut.samples[..., 1].min() > 1.0
+    np.testing.assert_allclose(cut.diagnostics["log_evidence"], evidence - np.log(2.0), atol=0.03)
+
+
+def test_few_effective_samples_are_flagged_and_none_is_lost():
+    far = gaussian(2000).reweight(log_prior=lambda x: -0.5 * ((x["li_fe"] - 2.0) / 0.05) ** 2)
+    assert far.diagnostics["ess"][0] < 100 and far.flag[0] & Flag.FEW_SAMPLES
+    nothing = gaussian(2000).reweight(log_prior=lambda x: np.where(x["teff"] < 4500.0, 0.0, -np.inf))
+    assert nothing.diagnostics["ess"][0] == 0 and nothing.flag[0] & Flag.FEW_SAMPLES
+    np.testing.assert_array_equal(nothing.samples, gaussian(2000).samples)
+
+
+def test_a_prior_that_does_not_fit_the_box_is_refused():
+    with pytest.raises(LabelError, match=r"7\d% of its mass in li_fe outside -1 to 3"):
+        gaussian(500).reweight(log_prior=lambda x: -0.5 * ((x["li_fe"] - 4.0) / 1.5) ** 2)
+    with pytest.raises(LabelError, match="teff outside 4000 to 7000"):
+        gaussian(500).reweight(log_prior=lambda x: -0.5 * ((x["teff"] - 5500.0) / 2000.0) ** 2)
+    for harmless in (
+        lambda x: -0.5 * ((x["teff"] - 5500.0) / 300.0) ** 2,
+        lambda x: np.where(np.abs(x["teff"] - 5500.0) < 1500.0, -0.5 * ((x["teff"] - 5500.0) / 2000.0) ** 2, -np.inf),
+        lambda x: 0.0,
+    ):
+        gaussian(500).reweight(log_prior=harmless)
+    with pytest.raises(KcinnError, match="one number per sample"):
+        gaussian(500).reweight(log_prior=lambda x: np.zeros(3))
+    with pytest.raises(KcinnError, match="not a number"):
+        gaussian(500).reweight(log_prior=lambda x: np.full(x["teff"].shape, np.nan))
+    with pytest.raises(KcinnError, match="log_prob=True"):
+        Posterior(gaussian(50).samples, SPACE).reweight(log_likelihood=lambda labels: np.zeros(labels.shape[:2]))
+    with pytest.raises(KcinnError, match="log_prior, log_likelihood"):
+        gaussian(50).reweight()
+
+
+@pytest.mark.parametrize("below, detected", [(4.0, True), (3.0, True), (1.0, False), (0.0, False)])
+def test_detection_depends_on_how_far_below_the_peak_the_prior_ends(below, detected):
+    """A normal cut off `below` standard deviations under its peak; its upper limit by the formula."""
+    cut = stats.truncnorm(-below, np.inf)
+    li = -1.0 + 0.2 * (cut.rvs((3, 4096), random_state=0) + below)
+    samples = np.stack([np.full_like(li, 5500.0), li], axis=2)
+    result = Posterior(samples, SPACE).detection("li_fe")
+    assert np.all(result.detected == detected)
+    np.testing.assert_allclose(result.upper_limit, -1.0 + 0.2 * (cut.ppf(0.95) + below), atol=0.02)
+
+
+def test_a_flat_posterior_is_an_upper_limit_wherever_its_lower_edge():
+    li = np.random.default_rng(0).uniform(0.3, 1.2, (2, 4096))
+    result = Posterior(np.stack([np.full_like(li, 5500.0), li], axis=2), SPACE).detection("li_fe")
+    assert not result.detected.any()
+
+
+def test_joint_mode_is_the_densest_sample():
+    posterior = gaussian()
+    np.testing.assert_allclose(posterior.joint_mode[0], CENTRE, atol=0.05 * SCATTER.max(), rtol=2e-3)
+    with pytest.raises(KcinnError, match="log_prob=True"):
+        _ = Posterior(posterior.samples, SPACE).joint_mode
+    assert posterior[:1].log_prob.shape == (1, 40000)
+
+
+def test_exports():
+    pytest.importorskip("arviz")
+    posterior = Posterior(gaussian(1000).samples.repeat(2, axis=0), SPACE, ids=["a", "b"])
+    data = posterior.to_arviz().posterior
+    assert data["teff"].dims == ("chain", "draw", "star") and list(data["star"].values) == ["a", "b"]
+    np.testing.assert_array_equal(data["li_fe"].sel(star="b").values[0], posterior.samples[1, :, 1])
+    frame = posterior.to_dataframe()
+    np.testing.assert_allclose(frame["teff"], posterior.median[:, 0])
+    assert list(frame["id"]) == ["a", "b"]

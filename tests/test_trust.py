@@ -1,0 +1,227 @@
+"""A model and its own likelihood, its latent variables, its outliers, and the report that is made of them."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import toy
+from astropy.table import Table
+
+from kcinn.check import check, check_observed, report
+from kcinn.errors import GridError, KcinnError, ModelError
+from kcinn.inference import predict
+from kcinn.model import load
+from kcinn.posterior import Flag
+from kcinn.spectra import Spectra
+
+SNR = 150.0
+
+
+def spectra(labels, snr=SNR, seed=0, change=None):
+    flux, error, mask = toy.observed(labels, snr, seed)
+    if change is not None:
+        flux = change(flux)
+    return Spectra(toy.INSTRUMENT.wavelength, flux, error=error, mask=mask, medium="air")
+
+
+@pytest.fixture(scope="module")
+def stars():
+    return toy.grid(40, seed=77).labels
+
+
+def dense_log_likelihood(model, labels, flux, error):
+    """With the covariance matrix written out, about the same labels, velocity and continuum at their prior means."""
+    observe, emulator = model.observe, model.emulator
+    phi = model.full_space.to_unbounded(np.atleast_2d(labels)).astype("f4")
+    star = model.spectrum(labels)[0].astype(np.float64)
+    slope = np.zeros_like(star)
+    for arm in model.instrument.arm_slices:  # of a spectrum moved to the red
+        slope[arm] = -np.gradient(star[arm])
+    columns = [observe.observation.continuum * observe.polynomials * star]
+    columns += [(observe.observation.velocity * observe.pixels_per_velocity * slope)[None]]
+    columns += [float(emulator.error_size(phi)[0, 0]) * np.asarray(emulator.error) @ np.asarray(emulator.basis)]
+    columns = np.concatenate(columns)
+    covariance = np.diag(error.astype(np.float64) ** 2) + columns.T @ columns
+    residual = flux - star
+    good = model.usable > 0
+    covariance, residual = covariance[np.ix_(good, good)], residual[good]
+    square = residual @ np.linalg.solve(covariance, residual)
+    return -0.5 * (square + np.linalg.slogdet(covariance)[1] + good.sum() * np.log(2 * np.pi))
+
+
+def test_likelihood_is_the_dense_gaussian(toy_model, stars):
+    observed = spectra(stars[:4])
+    nearby = stars[:4, None] + np.array([[0.0, 0, 0], [15.0, 0.01, -0.01], [-20.0, -0.01, 0.005]])
+    values = toy_model.likelihood(observed)(nearby)
+    expected = [
+        [dense_log_likelihood(toy_model, labels, flux, error) for labels in near]
+        for near, flux, error in zip(nearby, observed.flux, observed.error, strict=True)
+    ]
+    np.testing.assert_allclose(values, expected, atol=1.0)  # of hundreds: the expansion is about another point
+    chi_square = toy_model.likelihood(observed).chi_square(stars[:4])
+    assert np.all(np.abs(chi_square - 1.0) < 5 * np.sqrt(2 / 512))
+    with pytest.raises(KcinnError, match=r"\(4, n_samples, 3\)"):
+        toy_model.likelihood(observed)(nearby[:2])
+
+
+def test_reweighting_with_the_likelihood_changes_little(toy_model, stars):
+    posterior = predict(toy_model, spectra(stars[:8]), n_samples=2000, log_prob=True)
+    exact = posterior.reweight(log_likelihood=toy_model.likelihood(spectra(stars[:8])), log_prior=toy_model.log_prior)
+    assert np.median(exact.diagnostics["ess"]) > 400
+    shift = (exact.mean - posterior.mean) / posterior.samples.std(axis=1)
+    assert np.sqrt(np.mean(shift**2)) < 0.4
+    assert np.all(np.isfinite(exact.diagnostics["log_evidence"]))
+
+
+def test_densities_of_samples_are_those_of_the_model(toy_model, stars):
+    flux, error, mask = toy.observed(stars[:2], SNR)
+    drawn = toy_model.sample(flux, error, mask, n_samples=30, log_prob=True)
+    for i in range(2):
+        rows = (np.repeat(x[i : i + 1], 30, axis=0) for x in (flux, error, mask))
+        np.testing.assert_allclose(drawn["log_prob"][i], toy_model.log_prob(drawn["labels"][i], *rows), atol=2e-3)
+
+
+def test_latent_of_the_truth_is_normal(toy_model):
+    labels = toy.grid(400, seed=5).labels
+    latent = toy_model.latent(labels, *toy.observed(labels, 100.0))
+    assert latent.shape == (400, 1, 3)
+    assert np.all(np.abs(latent.mean(axis=(0, 1))) < 0.35) and np.all(np.abs(latent.std(axis=(0, 1)) - 1.0) < 0.3)
+
+
+def emission(flux):
+    flux = flux.copy()
+    flux[:, 100:107] += 0.4
+    return flux
+
+
+OUTSIDE = {
+    "noise only": lambda flux: 1.0 + np.random.default_rng(1).normal(size=flux.shape) / 60.0,
+    "a velocity of 100 km/s": lambda flux: np.roll(flux, 18, axis=1),
+    "an emission line": emission,
+    "the other arm": lambda flux: np.roll(flux, 256, axis=1),
+}
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_spectra_from_outside_are_flagged(toy_model, stars, kind):
+    posterior = predict(toy_model, spectra(stars, change=OUTSIDE[kind]), n_samples=50)
+    assert np.mean(posterior.flag & Flag.OUTLIER > 0) >= 0.95
+
+
+def test_ordinary_spectra_are_not_outliers(toy_model, toy_model_file):
+    ordinary = spectra(toy.grid(1000, seed=8).labels, snr=100.0, seed=2)
+    posterior = predict(toy_model, ordinary, n_samples=20)
+    assert np.mean(posterior.flag & Flag.OUTLIER > 0) <= 0.02  # 1 percent, and what 1000 spectra allow
+    np.testing.assert_array_equal(posterior.flag & Flag.OUTLIER > 0, posterior.diagnostics["outlier"] > 1.0)
+    again = predict(load(toy_model_file), ordinary[:20], n_samples=20)
+    np.testing.assert_allclose(again.diagnostics["outlier"], posterior.diagnostics["outlier"][:20], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def done(toy_model):
+    return check(toy_model, toy.grid(260, seed=42), snr=[60.0, 200.0])
+
+
+def test_report(done, tmp_path):
+    report.write(done, tmp_path / "check")
+    assert sorted(path.name for path in (tmp_path / "check").iterdir()) == ["index.html", "report.json"]
+    page = (tmp_path / "check/index.html").read_text()
+    assert page.count("data:image/png;base64,") == 10 and "http" not in page
+    assert "mg_fe" in page and "None of them is among" in page
+    saved = json.loads((tmp_path / "check/report.json").read_text())
+    assert saved == done.results and saved["stars"] == 260
+    assert saved["recovery"]["S/N 60"]["teff"]["rms"] > 2.0 * saved["recovery"]["S/N 200"]["teff"]["rms"]
+    for at in saved["bound"].values():
+        for label in at.values():
+            assert 0.8 < label["width"] < 2.0 and 0.7 < label["robust"] < 2.0
+    assert all(0.9 < saved["resimulation"][key] < 1.1 for key in ("samples", "mean", "joint_mode", "truth"))
+    poor = saved["splits"]["S/N 200, [Fe/H] < -1"]["spectra"]
+    assert poor + saved["splits"]["S/N 200, [Fe/H] >= -1"]["spectra"] == 260
+    assert "TARP" in report.text(done)
+
+
+def test_stars_of_the_training_give_themselves_away(toy_model):
+    seen = check(toy_model, toy.grid(), n=800, snr=[100.0])
+    assert "WERE in the training" in seen.results["provenance"]
+
+
+def test_a_markov_chain_on_the_likelihood_agrees(toy_model, stars):
+    pytest.importorskip("emcee")
+    from kcinn.check import mcmc
+
+    observed = spectra(stars[:2])
+    posterior = predict(toy_model, observed, n_samples=2000, gap=False)
+    result = mcmc.compare(toy_model, observed, posterior, verbose=0)
+    assert np.all(result["correlation_time"] < 60)
+    assert np.all(np.abs(result["shift"]) < 0.6) and np.all(np.abs(np.log(result["width"])) < 0.4)
+    exact = predict(toy_model, observed, n_samples=8000, log_prob=True, gap=False)
+    exact = exact.reweight(log_likelihood=toy_model.likelihood(observed, gap=False), log_prior=toy_model.log_prior)
+    chain = np.array([rows.mean(axis=0) for rows in result["samples"]])
+    assert np.all(np.abs(exact.mean - chain) < 0.15 * exact.samples.std(axis=1))
+
+
+def write_stars(folder, labels):
+    """Files of observed stars, the arms of the first apart, and their table."""
+    wavelength, rows = toy.INSTRUMENT.wavelength, []
+    flux, error, _ = toy.observed(labels, SNR)
+    for i, arms in enumerate([[slice(0, 256), slice(256, 512)], *[[slice(0, 512)]] * (len(labels) - 1)]):
+        for k, part in enumerate(arms):
+            name = f"star{i}-{k}.txt"
+            np.savetxt(folder / name, np.column_stack([wavelength, flux[i], error[i]])[part])
+            reference = labels[i] - [50.0, 0.1, 0.0]
+            rows.append([name, f"star {i}", "air", reference[0], reference[1], reference[2] if i else np.nan])
+    table = Table(rows=rows, names=["file", "star", "medium", "teff", "fe_h", "mg_fe"])
+    table.write(folder / "stars.csv")
+
+
+def test_observed_stars_with_reference_labels(toy_model, toy_model_file, stars, tmp_path):
+    write_stars(tmp_path, stars[:12])
+    result = check_observed(toy_model, tmp_path, tmp_path / "stars.csv")
+    assert len(result.posterior) == 12 and result.posterior.diagnostics["n_pixels"][0] == 512
+    labels = result.results["labels"]
+    assert labels["teff"]["plain"]["bias"] == pytest.approx(50.0, abs=15.0)
+    assert labels["fe_h"]["plain"]["bias"] == pytest.approx(0.1, abs=0.03)
+    assert labels["mg_fe"]["plain"]["stars"] == 11
+    assert abs(labels["teff"]["calibrated"]["bias"]) < 20.0
+    assert labels["teff"]["calibrated"]["rms"] < 0.7 * labels["teff"]["plain"]["rms"]
+    command = [sys.executable, "-m", "kcinn", "check", toy_model_file, "--observed", tmp_path]
+    command += ["--labels", tmp_path / "stars.csv", "-o", tmp_path / "out"]
+    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert finished.returncode == 0 and "star 11" in finished.stdout, finished.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"index.html", "report.json", "catalogue.fits"}
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        ([], "Give a grid"),
+        (["--observed", "."], "belong together"),
+        (["none.h5"], "no such grid"),
+    ],
+)
+def test_bad_arguments_of_the_command(toy_model_file, tmp_path, arguments, reason):
+    command = [sys.executable, "-m", "kcinn", "check", str(toy_model_file), *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert finished.returncode == 2 and reason in finished.stderr and "Traceback" not in finished.stderr
+
+
+def test_bad_arguments(toy_model, stars, tmp_path):
+    with pytest.raises(KcinnError, match="30 to 300"):
+        check(toy_model, toy.grid(20), snr=[1000.0])
+    with pytest.raises(KcinnError, match="between 0 and 1"):
+        check(toy_model, toy.grid(20), held_out=2.0)
+    grid = toy.grid(20)
+    grid.label_space = toy.LabelSpace([*toy.SPACE.labels[:2], toy.Label("x", "", 0.0, 1.0)])
+    with pytest.raises(GridError, match="no mg_fe"):
+        check(toy_model, grid)
+    (tmp_path / "bad.csv").write_text("name,teff\na,5000\n")
+    with pytest.raises(KcinnError, match="column `file`"):
+        check_observed(toy_model, tmp_path, tmp_path / "bad.csv")
+    with pytest.raises(ModelError, match="marginalises"):
+        toy_model.full_space, kept = toy.LabelSpace([*toy.SPACE, toy.Label("x", "", 0.0, 1.0)]), toy_model.full_space
+        try:
+            toy_model.likelihood(spectra(stars[:1]))
+        finally:
+            toy_model.full_space = kept
