@@ -39,11 +39,11 @@ class Config:
     components: int = 256
     emulator_width: int = 320
     emulator_depth: int = 3
-    emulator_steps: int = 8000
+    emulator_steps: int = 12000
     emulator_batch: int = 256
-    emulator_share: float = 0.6
-    draws: int = 18432
-    jitter: float = 0.4
+    emulator_share: float = 0.72
+    draws: int = 24576
+    jitter: float = 0.3
     members: int = 1
     depth: int = 4
     width: int = 96
