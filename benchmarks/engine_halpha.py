@@ -1,7 +1,6 @@
 """Teff from the wings of H alpha in observed stars, other labels at their reference: what the line alone says.
 
-    python benchmarks/engine_halpha.py labels.csv FOLDER [--power NAME=R ...] [--normalise NAME ...]
-        [--without-overshooting]
+    python benchmarks/engine_halpha.py labels.csv FOLDER [--without-overshooting]
 
 Pixels 2.5 to 40 angstrom from the centre where other lines take less than `CLEAN`; a straight continuum is fitted with
 Teff.

@@ -4,7 +4,8 @@
 
 No network takes part: damped Gauss-Newton steps on the engine's own spectra (numerical derivatives), all labels free, a
 cubic continuum per arm, robust weights, the error of the synthesis estimated from the residuals. What differs from the
-reference is what the synthesis does not know. Leave out ``--normalise``: it makes the wings of H alpha too shallow.
+reference is what the synthesis does not know. Spectra should not be
+normalised by a running envelope (column normalise): it makes the wings of H alpha too shallow.
 """
 
 from __future__ import annotations
