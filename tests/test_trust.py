@@ -1,15 +1,15 @@
 """A model and its own likelihood, its latent variables, its outliers, and the report that is made of them."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import toy
 from astropy.table import Table
+from click.testing import CliRunner
 
 from kcinn.check import check, check_observed, report
+from kcinn.cli import main
 from kcinn.errors import GridError, KcinnError, ModelError
 from kcinn.inference import predict
 from kcinn.model import load
@@ -186,10 +186,9 @@ def test_observed_stars_with_reference_labels(toy_model, toy_model_file, stars, 
     assert labels["mg_fe"]["plain"]["stars"] == 11
     assert abs(labels["teff"]["calibrated"]["bias"]) < 20.0
     assert labels["teff"]["calibrated"]["rms"] < 0.7 * labels["teff"]["plain"]["rms"]
-    command = [sys.executable, "-m", "kcinn", "check", toy_model_file, "--observed", tmp_path]
-    command += ["--labels", tmp_path / "stars.csv", "-o", tmp_path / "out"]
-    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert finished.returncode == 0 and "star 11" in finished.stdout, finished.stderr
+    options = ["--observed", tmp_path, "--labels", tmp_path / "stars.csv", "-o", tmp_path / "out", "--quiet"]
+    finished = CliRunner().invoke(main, ["check", str(toy_model_file), *map(str, options)])
+    assert finished.exit_code == 0 and "star 11" in finished.output, finished.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"index.html", "report.json", "catalogue.fits"}
 
 
@@ -201,10 +200,10 @@ def test_observed_stars_with_reference_labels(toy_model, toy_model_file, stars, 
         (["none.h5"], "no such grid"),
     ],
 )
-def test_bad_arguments_of_the_command(toy_model_file, tmp_path, arguments, reason):
-    command = [sys.executable, "-m", "kcinn", "check", str(toy_model_file), *arguments]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert finished.returncode == 2 and reason in finished.stderr and "Traceback" not in finished.stderr
+def test_bad_arguments_of_the_command(toy_model_file, tmp_path, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    finished = CliRunner().invoke(main, ["check", str(toy_model_file), *arguments])
+    assert finished.exit_code == 2 and reason in finished.output and not (tmp_path / "check").exists()
 
 
 def test_bad_arguments(toy_model, stars, tmp_path):
