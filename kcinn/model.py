@@ -141,16 +141,15 @@ class CINN(keras.Model):
         """Encode spectra, and measure what `Outlier` takes: how far each is from spectra of the training."""
         encoding, weight = self.encode(flux, error, mask), self._weight(error, mask)
         n_pixels = ops.sum(ops.cast(weight > 0, "float32"), axis=-1)
-        contrast = ops.sqrt(ops.sum(weight, axis=-1) / ops.maximum(n_pixels, 1.0))
-        peak, best_fit = ops.zeros_like(contrast), self.encoder.best_fit(encoding)
+        snr = ops.sqrt(ops.sum(weight, axis=-1) / ops.maximum(n_pixels, 1.0))
+        peak, best_fit = ops.zeros_like(snr), self.encoder.best_fit(encoding)
         if best_fit is not None:
             peak = largest_misfit(self.emulator, self.observe, best_fit, encoding.velocity, flux, weight)
-            contrast = contrast * self.emulator.error_size(best_fit)[:, 0]
         return encoding, {
             "context": (encoding.context - self.context_mean) / self.context_scale,
             "chi_square": encoding.chi_square,
             "peak": peak,
-            "contrast": contrast,
+            "snr": snr,
             "n_pixels": n_pixels,
         }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FALSE_ALARMS = 0.01  # share of ordinary spectra that may be called outliers
-MARGIN = 0.6  # of that, at which thresholds are set: they are learned from a finite number of spectra
+MARGIN = 0.5  # of that, at which thresholds are set: they are learned from a finite number of spectra
 NOISE = 3.3  # standard deviations of the reduced chi-square that noise alone may reach
 NOISE_PEAK = 5.2  # and of the largest misfit in a window
 LARGEST_MATRIX = 64  # numbers in a context up to which their correlations are kept
@@ -20,9 +20,9 @@ RIDGE = 1e-6
 class Outlier:
     """Three signs that a spectrum is unlike those of the training, each over its threshold.
 
-    - Its reduced chi-square exceeds ``1 + 3.3 sqrt(2 / n_pixels) + chi_square * contrast^2``: what noise allows, and
+    - Its reduced chi-square exceeds ``1 + 3.3 sqrt(2 / n_pixels) + chi_square * snr^2``: what noise allows, and
       what the emulator's error adds.
-    - Its largest misfit in a window of a few pixels exceeds ``5.2 + peak * contrast``.
+    - Its largest misfit in a window of a few pixels exceeds ``5.2 + peak * snr``.
     - Its context is further than `distance` from the mean of the training's, in Mahalanobis' measure.
 
     Parameters
@@ -31,7 +31,7 @@ class Outlier:
     whitening : array_like, shape (n_context, n_context) or (n_context,)
         Turns a context minus the mean into independent numbers of unit variance.
     distance, chi_square, peak : float
-        Thresholds, learned such that at most 1 percent of ordinary spectra exceed any.
+        Thresholds, learned such that about 1 percent of ordinary spectra exceed any.
     """
 
     mean: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Outlier:
     peak: float
 
     def __call__(
-        self, context: ArrayLike, chi_square: ArrayLike, peak: ArrayLike, contrast: ArrayLike, n_pixels: ArrayLike
+        self, context: ArrayLike, chi_square: ArrayLike, peak: ArrayLike, snr: ArrayLike, n_pixels: ArrayLike
     ) -> NDArray[np.float64]:
         """The score of spectra, ``(n,)``: the largest of the three signs; above 1 is an outlier.
 
@@ -51,26 +51,26 @@ class Outlier:
             Standardised.
         chi_square, peak : array_like, shape (n,)
             Reduced chi-square of the best fit, and the largest misfit in a window (`kcinn.nn.resimulation`).
-        contrast : array_like, shape (n,)
-            Size of the emulator's error at the labels of the spectrum, over the error of the pixels.
+        snr : array_like, shape (n,)
+            Signal-to-noise ratio per pixel, root of the mean inverse variance.
         n_pixels : array_like, shape (n,)
             Number of pixels that are used.
         """
-        contrast = np.asarray(contrast, dtype=np.float64)
+        snr = np.asarray(snr, dtype=np.float64)
         noise = NOISE * np.sqrt(2.0 / np.maximum(n_pixels, 1))
         signs = (
             _distance(np.asarray(context, dtype=np.float64) - self.mean, self.whitening) / self.distance,
-            (np.asarray(chi_square) - 1.0) / (noise + self.chi_square * contrast**2),
-            np.asarray(peak) / (NOISE_PEAK + self.peak * contrast),
+            (np.asarray(chi_square) - 1.0) / (noise + self.chi_square * snr**2),
+            np.asarray(peak) / (NOISE_PEAK + self.peak * snr),
         )
         return np.max(signs, axis=0)
 
     @classmethod
     def learn(
-        cls, context: ArrayLike, chi_square: ArrayLike, peak: ArrayLike, contrast: ArrayLike, n_pixels: ArrayLike
+        cls, context: ArrayLike, chi_square: ArrayLike, peak: ArrayLike, snr: ArrayLike, n_pixels: ArrayLike
     ) -> Outlier:
         """Learn the thresholds from ordinary spectra that the training has not seen; arguments as in a call."""
-        context, contrast = np.asarray(context, dtype=np.float64), np.asarray(contrast, dtype=np.float64)
+        context, snr = np.asarray(context, dtype=np.float64), np.asarray(snr, dtype=np.float64)
         mean = context.mean(axis=0)
         if context.shape[1] <= LARGEST_MATRIX:
             covariance = np.cov(context.T) + RIDGE * np.eye(context.shape[1])
@@ -79,8 +79,8 @@ class Outlier:
             whitening = 1.0 / (context.std(axis=0) + RIDGE)
         level = 1.0 - MARGIN * FALSE_ALARMS / 3.0
         noise = NOISE * np.sqrt(2.0 / np.maximum(n_pixels, 1))
-        excess = (np.asarray(chi_square) - 1.0 - noise) / contrast**2
-        excess_peak = (np.asarray(peak) - NOISE_PEAK) / contrast
+        excess = (np.asarray(chi_square) - 1.0 - noise) / snr**2
+        excess_peak = (np.asarray(peak) - NOISE_PEAK) / snr
         return cls(
             mean,
             whitening,

@@ -49,7 +49,7 @@ class Flag(IntFlag):
     ESTIMATED_ERROR = 64  # no errors came with the spectrum; they were estimated from its scatter
     GAP = 128  # the synthesis misses the spectrum by more than noise: its typical error was added to the errors
     UNUSABLE = 256  # no usable pixel, or not normalised: no labels
-    OUTLIER = 512  # unlike the spectra of the training, at a false-alarm rate of at most 1 percent
+    OUTLIER = 512  # unlike the spectra of the training, at a false-alarm rate of about 1 percent
     FEW_SAMPLES = 1024  # weights leave fewer than a hundred effective samples
 
 

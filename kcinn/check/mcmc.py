@@ -75,5 +75,6 @@ def _log_density(phi: NDArray[np.float64], model: CINN, likelihood: Likelihood) 
     """Of unbounded labels ``(n, n_labels)``, up to a constant."""
     labels = model.label_space.from_unbounded(phi)
     prior = model.log_prior(dict(zip(model.label_space.names, labels.T, strict=True)))
-    density = likelihood(labels[None])[0] - 0.5 * np.sum(phi**2, axis=1) + prior
-    return np.where(np.isfinite(density), density, IMPOSSIBLE)
+    density = likelihood(labels[None])[0] + prior
+    # also among impossible labels the walkers are drawn back: on a plain they would wander off without end
+    return np.where(np.isfinite(density), density, IMPOSSIBLE) - 0.5 * np.sum(phi**2, axis=1)
