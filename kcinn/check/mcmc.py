@@ -17,7 +17,7 @@ from kcinn.spectra import Spectra
 WALKERS = 96
 STEPS = 3000
 BURN_IN = 1000
-IMPOSSIBLE = -1e300  # finite, so that differences are numbers
+IMPOSSIBLE = -1e9  # finite, so that differences are numbers, and not so large that it swallows the prior
 
 
 def compare(model: CINN, spectra: Spectra, posterior: Posterior, *, seed: int = 0, verbose: int = 1) -> dict[str, Any]:
