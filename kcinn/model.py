@@ -181,12 +181,8 @@ class CINN(keras.Model):
         u, log_det = self.to_frame(phi, encoding)
         return self.flow.log_density(u, self.standardise(encoding.context)) + log_det
 
-    def draw(self, noise: Any, flux: Any, error: Any, mask: Any) -> dict[str, Any]:
-        """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, and say how the encoder fared."""
-        return self.draw_encoded(noise, self.encode(flux, error, mask))
-
     def draw_encoded(self, noise: Any, encoding: Encoding, density: bool = False) -> dict[str, Any]:
-        """As `draw`, from what the encoder made of the spectra.
+        """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, given what the encoder made of spectra.
 
         With `density`, `log_prob` ``(n, n_samples)`` is the logarithm of the posterior density of every draw.
         """
