@@ -14,8 +14,9 @@ import argparse
 import numpy as np
 
 import kcinn
-from kcinn.check.stars import observe, test_stars
-from kcinn.posterior import Flag
+from kcinn.check.stars import test_stars
+from kcinn.flag import Flag
+from kcinn.mock import mock_spectra
 from kcinn.spectra import Spectra
 from kcinn.wavelength import SPEED_OF_LIGHT
 
@@ -66,13 +67,13 @@ def main() -> None:
         posterior = kcinn.predict(model, spectra, n_samples=64, gap=False)
         return f"{np.mean(posterior.flag & Flag.OUTLIER > 0):6.1%}"
 
-    alarms = [observe(model, stars, model.observation, options.seed + k) for k in range(5)]
+    alarms = [mock_spectra(stars.grid, model.observation, seed=options.seed + k) for k in range(5)]
     print(f"{stars.provenance}\nordinary, as in training, five times each: {flagged(Spectra.concatenate(alarms))}")
     temperature = grid.labels[:, grid.label_space.index("teff")]
     hottest = grid.flux(np.argsort(temperature)[-len(stars) :])
     spectra = kinds(model, stars.grid.flux(), hottest, rng)
     print(f"{'S/N per angstrom':18s}" + "".join(f"{snr:8g}" for snr in SNR))
-    ordinary = [flagged(observe(model, stars, model.observation.at(snr), options.seed + 9)) for snr in SNR]
+    ordinary = [flagged(mock_spectra(stars.grid, model.observation.at(snr), seed=options.seed + 9)) for snr in SNR]
     print(f"{'ordinary':18s}" + "".join(f"{share:>8s}" for share in ordinary))
     for name, flux in spectra.items():
         shares = []

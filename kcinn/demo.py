@@ -20,8 +20,8 @@ from kcinn.config import Config
 from kcinn.diagnostics import Recovery, recovery
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
+from kcinn.mock import mock_spectra
 from kcinn.model import CINN
-from kcinn.nn.observe import Observe
 from kcinn.posterior import Posterior
 from kcinn.shipped import COMPACT_GRID, shipped
 from kcinn.spectra import Spectra
@@ -80,9 +80,8 @@ def demo(
     trained = time.perf_counter()
 
     posteriors, first = {}, {}
-    for snr, observed in tqdm(
-        _observations(model, test, seed), total=len(SNR), desc="predict", disable=None if verbose else True
-    ):
+    for k, snr in enumerate(tqdm(SNR, desc="predict", disable=None if verbose else True)):
+        observed = mock_spectra(test, model.observation.at(snr), seed=seed + k + 1)
         posteriors[snr], first[snr] = predict(model, observed, n_samples=N_SAMPLES, seed=seed), observed[:1]
     truth = test.labels[:, [grid.label_space.index(name) for name in model.label_space.names]]
     results = {snr: recovery(posterior.samples, truth) for snr, posterior in posteriors.items()}
@@ -147,15 +146,6 @@ def table(report: dict[str, Any], snr: float = SHOWN_SNR) -> str:
         )
         lines.append(f"{name}: {main}; chi-square {row['chi_square']:.3g}, flag {row['flag']}")
     return "\n".join(lines)
-
-
-def _observations(model: CINN, stars: SyntheticGrid, seed: int) -> Any:
-    """The stars as seen at every S/N, with noise, velocity and continuum error, no pixel missing."""
-    wavelength, arm_pixels = model.instrument.wavelength, [arm.n_pixels for arm in model.instrument.arms]
-    for k, snr in enumerate(SNR):
-        observe = Observe(model.observation.at(snr), wavelength, arm_pixels, seed=seed + k + 1)
-        flux, error, mask = (keras.ops.convert_to_numpy(x) for x in observe(stars.flux()))
-        yield snr, Spectra(wavelength, flux, error=error, mask=mask > 0, medium=model.instrument.medium)
 
 
 def _spectrum_figure(model: CINN, observed: Spectra, posterior: Posterior, title: str) -> Any:

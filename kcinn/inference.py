@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kcinn.broaden import on_instrument
-from kcinn.continuum import normalised
 from kcinn.errors import SpectraError
+from kcinn.flag import Flag
 from kcinn.labels import LabelSpace
 from kcinn.model import CINN, load
-from kcinn.posterior import Flag, Posterior
+from kcinn.posterior import Posterior
+from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 
 BATCH = 32
@@ -85,7 +85,7 @@ def predict(
     """
     model = model if isinstance(model, CINN) else load(model)
     estimated = spectra.error is None
-    spectra = prepared(model, spectra, resolving_power, normalise)
+    spectra = prepared(spectra, model.instrument, resolving_power=resolving_power, normalise=normalise)
     wrong = ~has_continuum_at_one(spectra)
     if wrong.any():
         raise SpectraError(
@@ -97,9 +97,10 @@ def predict(
     for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
         part = spectra[start : start + batch_size]
         assert part.error is not None
+        error = np.maximum(part.error, model.smallest_error)
         pieces.append(
             model.sample(
-                part.flux, floored(model, part.error), part.mask, n_samples=n_samples, seed=seed, first=first + start,
+                part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=first + start,
                 batch_size=batch_size, gap=gap, log_prob=log_prob,
             )
         )  # fmt: skip
@@ -110,20 +111,6 @@ def predict(
     return Posterior(
         samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics, log_prob=drawn.get("log_prob")
     )
-
-
-def prepared(model: CINN, spectra: Spectra, resolving_power: float | None, normalise: bool) -> Spectra:
-    """Spectra with errors, on the model's instrument, and divided by their continuum on request."""
-    if spectra.error is None:
-        spectra = spectra.with_estimated_error()
-    if normalise:
-        spectra = normalised(spectra)
-    return on_instrument(spectra, model.instrument, resolving_power)
-
-
-def floored(model: CINN, error: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Errors, none smaller than those of the best spectra of the training."""
-    return np.maximum(error, model.smallest_error)
 
 
 def diagnose(model: CINN, spectra: Spectra) -> dict[str, NDArray[Any]]:

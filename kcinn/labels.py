@@ -95,6 +95,11 @@ class LabelSpace:
     def upper(self) -> NDArray[np.float64]:
         return np.array([label.upper for label in self.labels])
 
+    @property
+    def log_volume(self) -> float:
+        """Logarithm of the volume of the box, by which the uniform prior is normalised."""
+        return float(np.sum(np.log(self.upper - self.lower)))
+
     def index(self, name: str) -> int:
         """Position of the label `name`; LabelError lists the valid names."""
         if name not in self.names:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from enum import IntFlag
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import h5py
 import numpy as np
 from astropy.table import QTable
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.catalogue import (
     DIAGNOSTICS,
-    ENDINGS,
     FLAG,
     ID,
     REWEIGHTED,
@@ -26,65 +23,15 @@ from kcinn.catalogue import (
     to_table,
     write_table,
 )
+from kcinn.detection import Detection, detect
 from kcinn.errors import KcinnError
+from kcinn.flag import MEANINGS, Flag
 from kcinn.labels import LabelSpace
 from kcinn.marginals import summarise
+from kcinn.posterior_file import check_ending, write_samples
 from kcinn.reweighting import LogPrior, evaluate_prior, resample
 
-FORMAT = "kcinn-posterior/1"
 FEWEST_SAMPLES = 100.0
-DETECTED = 1.0 / 3.0  # of the peak: a Gaussian that the prior cuts two standard deviations below its peak
-LIMIT = 0.95
-
-
-class Flag(IntFlag):
-    """What a user should know before using a row; 0 is a clean one."""
-
-    FEW_PIXELS = 1  # less than a third of the pixels could be used
-    POOR_FIT = 2  # the best fit misses the spectrum by more than twice its errors
-    EDGE = 4  # a median lies within two percent of the edge of the training box
-    SNR_RANGE = 8  # signal-to-noise ratio outside the range of the training
-    VELOCITY = 16  # the fit wants a velocity beyond three times its prior scatter
-    EXTRAPOLATION = 32  # the encoder's summary lies outside that of the training spectra
-    ESTIMATED_ERROR = 64  # no errors came with the spectrum; they were estimated from its scatter
-    GAP = 128  # the synthesis misses the spectrum by more than noise: its typical error was added to the errors
-    UNUSABLE = 256  # no usable pixel, or not normalised: no labels
-    OUTLIER = 512  # unlike the spectra of the training, at a false-alarm rate of about 1 percent
-    FEW_SAMPLES = 1024  # weights leave fewer than a hundred effective samples
-
-
-MEANINGS = {
-    f"FLAG{int(flag)}": meaning
-    for flag, meaning in {
-        Flag.FEW_PIXELS: "less than a third of the pixels usable",
-        Flag.POOR_FIT: "best fit misses the spectrum by more than twice its errors",
-        Flag.EDGE: "a median within 2 % of the edge of the training box",
-        Flag.SNR_RANGE: "S/N outside the training range",
-        Flag.VELOCITY: "residual velocity beyond three sigma of the training",
-        Flag.EXTRAPOLATION: "summary of the spectrum outside that of the training",
-        Flag.ESTIMATED_ERROR: "errors estimated from the scatter of the pixels",
-        Flag.GAP: "typical error of the synthesis added to the errors",
-        Flag.UNUSABLE: "no usable pixel, or not normalised: no labels",
-        Flag.OUTLIER: "unlike the spectra of the training",
-        Flag.FEW_SAMPLES: "fewer than 100 effective samples after re-weighting",
-    }.items()
-}
-
-
-class Detection(NamedTuple):
-    """Whether a label is `detected` in every spectrum, and its 95 percent `upper_limit`, ``(n_spectra,)`` each."""
-
-    detected: NDArray[np.bool_]
-    upper_limit: NDArray[np.float64]
-
-
-def check_ending(path: str | os.PathLike[str]) -> None:
-    """Raise KcinnError unless `path` has an ending that a posterior can be written to, in a folder that exists."""
-    path = Path(path)
-    if path.suffix not in [*ENDINGS, ".h5"]:
-        raise KcinnError(f"A posterior is written to {', '.join([*ENDINGS, '.h5'])}. Received: {path.name}")
-    if not path.parent.is_dir():
-        raise KcinnError(f"{path.parent}: no such folder")
 
 
 class Posterior:
@@ -258,7 +205,7 @@ class Posterior:
         if log_prior is not None:
             log_weight += evaluate_prior(log_prior, self.samples, self.label_space)
         if log_likelihood is not None:
-            log_weight += log_likelihood(self.samples) - self._densities() - self._log_volume
+            log_weight += log_likelihood(self.samples) - self._densities() - self.label_space.log_volume
         drawn = resample(log_weight, seed=seed)
         diagnostics = {**self.diagnostics, "ess": drawn.ess}
         log_prob = self.log_prob
@@ -284,13 +231,7 @@ class Posterior:
         than two standard deviations below its peak. The upper limit (95 percent) of such a label depends on where its
         prior begins.
         """
-        samples = np.sort(self.label(name).astype(np.float64), axis=1)
-        n = samples.shape[1]
-        first, last = int(0.01 * n), int(0.1 * n)
-        tail = (last - first) / np.maximum(samples[:, last] - samples[:, first], 1e-12)
-        quarter = max(2, n // 4)
-        peak = quarter / np.min(np.maximum(samples[:, quarter:] - samples[:, :-quarter], 1e-12), axis=1)
-        return Detection(tail < DETECTED * peak, np.quantile(samples, LIMIT, axis=1))
+        return detect(self.label(name))
 
     def to_dataframe(self) -> Any:
         """The summary as a pandas DataFrame, without units.
@@ -325,11 +266,6 @@ class Posterior:
             coords={"star": self.ids},
             dims={name: ["star"] for name in names},
         )
-
-    @property
-    def _log_volume(self) -> float:
-        """Logarithm of the volume of the box, by which the uniform prior is normalised."""
-        return float(np.sum(np.log(self.label_space.upper - self.label_space.lower)))
 
     def _densities(self) -> NDArray[np.float64]:
         if self.log_prob is None:
@@ -367,19 +303,9 @@ class Posterior:
         partial = path.with_name(f".{path.stem}.partial{path.suffix}")
         try:
             if path.suffix == ".h5":
-                self._write_samples(partial)
+                write_samples(partial, self.samples, self.label_space, self.ids, self.flag, self.diagnostics)
             else:
                 write_table(self.summary(covariance=covariance), partial)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
-
-    def _write_samples(self, path: Path) -> None:
-        with h5py.File(path, "w") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["labels"] = list(self.label_space.names)
-            file.attrs["units"] = [label.unit for label in self.label_space]
-            file["samples"], file["flag"] = self.samples, self.flag
-            file["id"] = self.ids.astype("S") if self.ids.dtype.kind == "U" else self.ids
-            for key, value in self.diagnostics.items():
-                file[key] = value

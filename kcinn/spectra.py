@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import SpectraError
+from kcinn.spectra_check import checked_ids, checked_medium, checked_wavelength, numbers, shaped
+from kcinn.spectra_format import CHUNK_ROWS, FORMAT, attribute, checked_datasets
 from kcinn.wavelength import (
     FILL_FLUX,
     air_to_vacuum,
@@ -22,10 +24,7 @@ from kcinn.wavelength import (
     vacuum_to_air,
 )
 
-FORMAT = "kcinn-spectra/1"
-CHUNK_ROWS = 16  # fast for sequential reads and for random batches alike
 NOISE_CHUNK = 1000  # pixels over which one noise level is estimated
-MAX_EXPANSION = 2000  # a file that claims more bytes per stored byte than this is broken or hostile
 
 
 class Spectra:
@@ -72,20 +71,18 @@ class Spectra:
         ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
         medium: str | None = None,
     ) -> None:
-        self.medium = _checked_medium(medium)
-        self.wavelength = _checked_wavelength(wavelength)
-        self.flux = np.array(np.atleast_2d(_numbers(flux, "flux")))
+        self.medium = checked_medium(medium)
+        self.wavelength = checked_wavelength(wavelength)
+        self.flux = np.array(np.atleast_2d(numbers(flux, "flux")))
         if self.flux.ndim != 2 or self.flux.shape[0] == 0 or self.flux.shape[1] != len(self.wavelength):
             raise SpectraError(
                 f"flux must have shape (n_spectra, {len(self.wavelength)}), one column per wavelength. "
                 f"Received: {np.shape(flux)}"
             )
         shape = self.flux.shape
-        self.mask = (
-            np.zeros(shape, dtype=bool) if mask is None else _shaped(np.asarray(mask, dtype=bool), shape, "mask")
-        )
-        self.error = None if error is None else _shaped(_numbers(error, "error"), shape, "error")
-        self.ids = _checked_ids(ids, shape[0])
+        self.mask = np.zeros(shape, dtype=bool) if mask is None else shaped(np.asarray(mask, dtype=bool), shape, "mask")
+        self.error = None if error is None else shaped(numbers(error, "error"), shape, "error")
+        self.ids = checked_ids(ids, shape[0])
 
         unusable = ~np.isfinite(self.flux)
         self.flux[unusable] = FILL_FLUX
@@ -146,7 +143,7 @@ class Spectra:
 
     def in_medium(self, medium: str) -> Spectra:
         """The same spectra with wavelengths in "air" or "vacuum"."""
-        if _checked_medium(medium) == self.medium:
+        if checked_medium(medium) == self.medium:
             return self
         convert = vacuum_to_air if medium == "air" else air_to_vacuum
         return self._with(wavelength=convert(self.wavelength), medium=medium)
@@ -177,7 +174,7 @@ class Spectra:
         SpectraError
             If no good pixel falls on the new grid.
         """
-        new = _checked_wavelength(wavelength)
+        new = checked_wavelength(wavelength)
         if velocity is None:
             flux, error, mask = resample(self.wavelength, self.flux, new, error=self.error, mask=self.mask, sigma=sigma)
         else:
@@ -297,106 +294,3 @@ class Spectra:
                 return cls(wavelength, **arrays, ids=ids, medium=medium or attribute(file, "medium"))
         except Exception as error:  # h5py meets damage with almost any exception
             raise SpectraError(f"{path}: {error}") from None
-
-
-def checked_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """The datasets of a file of the format "kcinn-spectra/1", once they are known to be what they should be.
-
-    Raises
-    ------
-    SpectraError
-        If format or shapes are wrong, a dataset lies in another file or behind a soft link, or claims more bytes than
-        the file can hold.
-    """
-    if attribute(file, "format") != FORMAT:
-        raise SpectraError(f"format is {attribute(file, 'format')!r}, expected {FORMAT!r}")
-    data, optional = {}, ("mask", "error", "meta/estimated", "meta/refused")
-    for name in ("wavelength", "source_id", "flux", *optional):
-        if name in optional and name not in file:
-            continue
-        steps = name.split("/")
-        prefixes = ["/".join(steps[: k + 1]) for k in range(len(steps))]
-        if not all(isinstance(file.get(prefix, getlink=True), h5py.HardLink) for prefix in prefixes):
-            raise SpectraError(f"{name} is missing, or a link, which is not followed")
-        dataset = file[name]
-        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-            raise SpectraError(f"{name} is not stored in the file itself")
-        if dataset.nbytes > MAX_EXPANSION * (dataset.id.get_storage_size() + 1024):
-            raise SpectraError(f"{name} claims {dataset.nbytes} bytes, far more than the file holds")
-        data[name] = dataset
-    shape = data["flux"].shape
-    per_pixel = ("flux", "mask", "error")
-    for name, dataset in data.items():
-        expected = shape if name in per_pixel else shape[1:] if name == "wavelength" else shape[:1]
-        if len(shape) != 2 or dataset.shape != expected:
-            raise SpectraError(f"{name} has shape {dataset.shape}, flux has {shape}")
-    return data
-
-
-def attribute(file: h5py.File, name: str) -> str | None:
-    """A text that stands on an HDF5 file, of either of HDF5's kinds; None if it is missing."""
-    value = file.attrs.get(name)
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise SpectraError(f"{name} must be numbers: {error}") from None
-
-
-def _shaped(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
-    """A copy of `values` in the shape of the flux; a single number stands for all pixels."""
-    if values.ndim == 0:
-        return np.full(shape, values)
-    if np.atleast_2d(values).shape != shape:
-        raise SpectraError(f"{name} has shape {values.shape}, flux has {shape}")
-    return np.array(np.atleast_2d(values))
-
-
-def _checked_medium(medium: str | None) -> str:
-    if medium not in ("air", "vacuum"):
-        raise SpectraError(
-            "Pass medium='air' or medium='vacuum': the scales differ by 83 km/s and the wrong one spoils every label. "
-            f"Received: medium={medium!r}"
-        )
-    return medium
-
-
-def _checked_wavelength(wavelength: ArrayLike) -> NDArray[np.float64]:
-    wavelength = np.array(_numbers(wavelength, "wavelength"))
-    if wavelength.ndim != 1 or len(wavelength) < 2:
-        raise SpectraError(f"wavelength must be 1-D with at least two pixels. Received shape: {wavelength.shape}")
-    if not np.all(np.isfinite(wavelength)):
-        raise SpectraError(
-            f"{np.count_nonzero(~np.isfinite(wavelength))} of {len(wavelength)} wavelengths are not finite"
-        )
-    if not np.all(np.diff(wavelength) > 0):
-        if np.all(np.diff(wavelength) < 0):
-            raise SpectraError("Wavelengths descend; reverse wavelength, flux, error and mask")
-        where = int(np.argmin(np.diff(wavelength) > 0))
-        raise SpectraError(
-            f"Wavelengths must ascend strictly; pixel {where} is at {wavelength[where]:.4f} angstrom, "
-            f"the next at {wavelength[where + 1]:.4f}"
-        )
-    if wavelength[0] < 2000.0 or wavelength[-1] > 25000.0:
-        in_nm = wavelength[0] >= 200.0 and wavelength[-1] <= 2500.0
-        advice = "they look like nm: multiply them by 10" if in_nm else "expected within 2000 to 25000"
-        raise SpectraError(
-            f"Wavelengths must be in angstrom; {advice}. Received: {wavelength[0]:g} to {wavelength[-1]:g}"
-        )
-    return wavelength
-
-
-def _checked_ids(ids: Any, n_spectra: int) -> NDArray[Any]:
-    if ids is None:
-        return np.arange(n_spectra)
-    array = np.atleast_1d(np.asarray(ids))
-    if array.dtype.kind == "O":
-        array = array.astype(str)
-    if array.shape != (n_spectra,) or array.dtype.kind not in "iuU":
-        raise SpectraError(
-            f"ids must be {n_spectra} integers or strings. Received: {array.dtype} of shape {array.shape}"
-        )
-    return array

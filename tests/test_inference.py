@@ -7,8 +7,9 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from kcinn.errors import KcinnError, SpectraError
+from kcinn.flag import Flag
 from kcinn.inference import predict
-from kcinn.posterior import Flag, Posterior
+from kcinn.posterior import Posterior
 from kcinn.spectra import Spectra
 from kcinn.wavelength import air_to_vacuum
 

@@ -10,10 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
-    {"labels", "marginals", "wavelength", "spectra", "shipped", "model_check", "model_file", "noise"},
+    {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
+    {"spectra", "spectra_check", "spectra_format"},
     {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
-    {"foreign_grid", "nn", "synthesis", "posterior"},
-    {"likelihood"},
+    {"foreign_grid", "nn", "synthesis", "posterior", "posterior_file", "preparation"},
+    {"likelihood", "mock", "network"},
     {"model", "diagnostics"},
     {"config", "rows"},
     {"training", "inference", "export"},
@@ -23,13 +24,16 @@ LAYERS = [
     {"__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-NEEDS_KERAS = {"nn", "likelihood", "model", "rows", "training", "inference", "export", "survey", "demo", "check"}
+NEEDS_KERAS = {
+    "nn", "likelihood", "mock", "network", "model", "rows", "training", "inference", "export", "survey", "demo", "check"
+}  # fmt: skip
 # a file inside a layer that another file of the same layer may use
 SIDEWAYS = {
-    ("spectra", "wavelength"),
+    ("spectra", "spectra_check"),
+    ("spectra", "spectra_format"),
     ("grid", "instrument"),
     ("broaden", "instrument"),
-    ("demo", "plot"),
+    ("posterior", "posterior_file"),
     ("model_file", "shipped"),
     ("model_file", "model_check"),
 }

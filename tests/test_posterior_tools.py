@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from kcinn.errors import KcinnError, LabelError
+from kcinn.flag import Flag
 from kcinn.labels import Label, LabelSpace
-from kcinn.posterior import Flag, Posterior
+from kcinn.posterior import Posterior
 
 SPACE = LabelSpace([Label("teff", "K", 4000.0, 7000.0), Label("li_fe", "dex", -1.0, 3.0)])
 CENTRE, SCATTER = np.array([5500.0, 1.0]), np.array([60.0, 0.2])

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from kcinn.check import check, check_observed, report
 from kcinn.cli import main
 from kcinn.errors import GridError, KcinnError, ModelError
+from kcinn.flag import Flag
 from kcinn.inference import predict
 from kcinn.model import load
-from kcinn.posterior import Flag
 from kcinn.spectra import Spectra
 
 SNR = 150.0

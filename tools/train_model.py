@@ -10,16 +10,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import keras
-
 import kcinn
 from kcinn.config import Config
 from kcinn.diagnostics import recovery
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
-from kcinn.nn.observe import Observe
+from kcinn.mock import mock_spectra
 from kcinn.shipped import COMPACT_GRID, shipped
-from kcinn.spectra import Spectra
 from kcinn.training import fit
 
 CONFIG = Config(emulator_steps=20000, draws=57344)
@@ -64,11 +61,7 @@ def main() -> None:
 
     results = {}
     for k, snr in enumerate(SNR):
-        observe = Observe(
-            model.observation.at(snr), grid.wavelength, [arm.n_pixels for arm in grid.instrument.arms], seed=k
-        )
-        flux, error, mask = (keras.ops.convert_to_numpy(x) for x in observe(test.flux()))
-        spectra = Spectra(grid.wavelength, flux, error=error, mask=mask > 0, medium=grid.instrument.medium)
+        spectra = mock_spectra(test, model.observation.at(snr), seed=k)
         results[snr] = recovery(predict(model, spectra, n_samples=1000, gap=False, verbose=1).samples, test.labels)
     rows = "\n".join(
         f"| {label.name} ({label.unit}) | "

@@ -1,9 +1,8 @@
-"""Test stars: synthetic ones that the training has not seen, and how a detector sees them."""
+"""Test stars: synthetic ones that the training has not seen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.model import CINN
-from kcinn.nn.observe import Observation, Observe
 from kcinn.posterior import Posterior
 from kcinn.spectra import Spectra
 
@@ -79,18 +77,6 @@ def test_stars(model: CINN, grid: SyntheticGrid, n: int, held_out: float | None,
     all_labels = grid.labels[:, columns]
     truth = all_labels[:, [model.full_space.index(name) for name in model.label_space.names]]
     return Stars(grid, truth, all_labels, _provenance(model, all_labels, held_out, seed))
-
-
-def observe(model: CINN, stars: Stars, observation: Observation, seed: int) -> Spectra:
-    """The stars as a detector sees them: velocity, continuum, noise and missing pixels drawn from `observation`."""
-    wavelength = model.instrument.wavelength
-    layer = Observe(observation, wavelength, [arm.n_pixels for arm in model.instrument.arms], seed=seed)
-    pieces: list[Any] = []
-    for start in range(0, len(stars), 256):
-        seen = layer(stars.grid.flux(slice(start, start + 256)))
-        pieces.append([keras.ops.convert_to_numpy(x) for x in seen])
-    flux, error, mask = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return Spectra(wavelength, flux, error=error, mask=mask > 0, medium=model.instrument.medium)
 
 
 def _provenance(model: CINN, labels: NDArray[np.float64], held_out: float | None, seed: int) -> str:

@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from kcinn.check.bounds import bounds, mean_saliency
 from kcinn.check.mcmc import compare
-from kcinn.check.stars import Sample, Stars, observe, test_stars
+from kcinn.check.stars import Sample, Stars, test_stars
 from kcinn.diagnostics import calibration, coverage, normality, recovery, sbc, tarp
 from kcinn.errors import KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
+from kcinn.mock import mock_spectra
 from kcinn.model import CINN, load
 from kcinn.spectra import Spectra
 
@@ -236,7 +237,7 @@ def check(
     for k, (name, observation) in enumerate(
         tqdm(settings.items(), desc="predict", unit="set", disable=None if verbose else True)
     ):
-        spectra = observe(model, stars, observation, seed + k + 1)
+        spectra = mock_spectra(stars.grid, observation, seed=seed + k + 1)
         samples[name] = Sample(spectra, _posterior(model, spectra, seed + k))
     result = Check(model, stars, samples, seed)
     result.results["snr"] = ratios

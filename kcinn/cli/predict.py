@@ -35,7 +35,8 @@ def predict(
 ) -> None:  # fmt: skip
     """Posteriors of the spectra in some files, on any wavelength grids, as one catalogue."""
     from kcinn.model_file import read_config
-    from kcinn.posterior import Posterior, check_ending
+    from kcinn.posterior import Posterior
+    from kcinn.posterior_file import check_ending
     from kcinn.survey.readers import read
 
     check_ending(output)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from kcinn.catalogue import Column, to_hdu, to_table, write_table
 from kcinn.errors import KcinnError, SurveyError
-from kcinn.posterior import MEANINGS
+from kcinn.flag import MEANINGS
 from kcinn.survey.columns import columns, row_type
 from kcinn.survey.files import WholeFile
 from kcinn.survey.folder import quarantined

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcinn.posterior import Flag
+from kcinn.flag import Flag
 from kcinn.survey.ahead import ahead
 from kcinn.survey.files import WholeFile
 from kcinn.survey.manifest import Manifest

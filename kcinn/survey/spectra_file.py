@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.errors import SpectraError
-from kcinn.spectra import Spectra, attribute, checked_datasets
+from kcinn.spectra import Spectra
+from kcinn.spectra_format import attribute, checked_datasets
 
 
 class SpectraFile:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import SurveyError
-from kcinn.spectra import CHUNK_ROWS, FORMAT
+from kcinn.spectra_format import CHUNK_ROWS, FORMAT
 
 NAME, REASON = "S255", "S500"  # of fixed length: texts of variable length have no checksum
 

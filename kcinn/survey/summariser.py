@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from kcinn import marginals
 from kcinn.catalogue import label_values
 from kcinn.errors import SpectraError
-from kcinn.inference import diagnose, flags, floored, has_continuum_at_one, prepared
+from kcinn.flag import Flag
+from kcinn.inference import diagnose, flags, has_continuum_at_one
 from kcinn.model import CINN, load
 from kcinn.nn.compiled import Compiled, on_accelerator
 from kcinn.nn.summarise import summarise
-from kcinn.posterior import Flag
+from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 from kcinn.survey.columns import row_type
 from kcinn.survey.manifest import Manifest
@@ -74,7 +75,7 @@ class Summariser:
             with SpectraFile(source.path) as file:
                 flat = Spectra(file.wavelength, np.ones(len(file.wavelength)), error=1.0, medium=file.medium)
             try:
-                prepared(self.model, flat, self.options.resolving_power, normalise=False)
+                prepared(flat, self.model.instrument, resolving_power=self.options.resolving_power)
             except SpectraError as error:
                 raise SpectraError(f"{source.path}: {error}") from None
 
@@ -89,7 +90,10 @@ class Summariser:
             return nothing
         estimated = (file.meta("estimated", slice(start, stop)) > 0) | (spectra.error is None)
         try:
-            spectra = prepared(self.model, spectra, self.options.resolving_power, self.options.normalise)
+            spectra = prepared(
+                spectra, self.model.instrument, resolving_power=self.options.resolving_power,
+                normalise=self.options.normalise,
+            )  # fmt: skip
         except SpectraError:  # no good pixel on the model's grid; all else was checked before
             return nothing
         usable = has_continuum_at_one(spectra) & ~(spectra.mask | self.model.ignored).all(axis=1)
@@ -103,7 +107,7 @@ class Summariser:
         if batch.spectra is not None and batch.spectra.error is not None and batch.noise is not None:
             size, gap = self.options.batch_size, self.options.gap
             mask = batch.spectra.mask | ~batch.usable[:, None]
-            error = floored(self.model, batch.spectra.error)
+            error = np.maximum(batch.spectra.error, self.model.smallest_error)
             encoding, said = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
             batch.drawn = {**self._step.in_chunks(size, batch.noise, encoding), **said}
         return batch

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kcinn.errors import SurveyError
-from kcinn.posterior import Flag
+from kcinn.flag import Flag
 from kcinn.survey.columns import row_type
 from kcinn.survey.files import PARTIAL
 from kcinn.survey.folder import quarantined

@@ -12,7 +12,7 @@ from astropy.table import Table
 from survey_toy import OPTIONS, write_l1
 
 from kcinn.errors import SpectraError, SurveyError
-from kcinn.posterior import Flag
+from kcinn.flag import Flag
 from kcinn.spectra import Spectra
 from kcinn.survey import merge, pack, run
 from kcinn.wavelength import air_to_vacuum, doppler_shift

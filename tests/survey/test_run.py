@@ -14,7 +14,7 @@ from survey_toy import BAD, OPTIONS, N, pack_stars
 
 import kcinn
 from kcinn.errors import ModelError, SpectraError, SurveyError
-from kcinn.posterior import Flag
+from kcinn.flag import Flag
 from kcinn.spectra import Spectra
 from kcinn.survey import merge, run, verify
 from kcinn.survey.files import locked

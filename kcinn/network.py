@@ -1,0 +1,235 @@
+"""Network: emulator, encoder and flow as one Keras model, on tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kcinn.instrument import Instrument
+from kcinn.labels import UNIT_MARGIN, LabelSpace
+from kcinn.model_file import FORMAT, check_format
+from kcinn.nn.conv_encoder import ConvEncoder
+from kcinn.nn.dense_encoder import DenseEncoder
+from kcinn.nn.emulator import Emulator
+from kcinn.nn.encoder import Encoding
+from kcinn.nn.fisher_encoder import FisherEncoder
+from kcinn.nn.mixture import FlowMixture
+from kcinn.nn.observe import Observation, Observe
+from kcinn.nn.resimulation import largest_misfit
+from kcinn.outlier import Outlier
+
+ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder, "conv": ConvEncoder}
+FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite beyond the sinh
+TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
+CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
+
+
+class Network(keras.Model):
+    """The density of labels given a spectrum, and draws from it.
+
+    Labels live in a box; inside, the network works on `phi`, in which the uniform prior of the box is a standard
+    normal, so that no sample can leave the box. An encoder turns a spectrum into a context and a frame (location and
+    scale triangle); the flow models the labels in that frame, its far tails compressed:
+    ``u = 3 asinh(factor^T (phi - location) / 3)``.
+
+    Parameters
+    ----------
+    label_space : list
+        `LabelSpace.get_config` of all labels of the grid.
+    targets : list of str
+        The labels that are inferred; the others are marginalised.
+    instrument : dict
+        `Instrument.get_config`.
+    emulator, encoder, flow : dict
+        Sizes; `encoder` has a key `kind`, "fisher", "dense" or "conv".
+    observation : dict
+        `Observation.get_config`.
+    unreliable : list of (lower, upper, reason), angstrom
+        Windows in which the synthesis is known to be wrong; these pixels are never used.
+    metadata, summary : dict, optional
+        Of the grid, and of the training.
+    outlier : dict, optional
+        `Outlier.get_config`; without it no spectrum is called an outlier.
+
+    Input shape
+        ``{"labels": (n, n_targets), "flux": ..., "error": ..., "mask": (n, n_pixels)}``.
+    Output shape
+        ``log p(labels | spectrum)``, ``(n,)``.
+    """
+
+    def __init__(
+        self,
+        label_space: list[dict[str, Any]],
+        targets: list[str],
+        instrument: dict[str, Any],
+        emulator: dict[str, Any],
+        encoder: dict[str, Any],
+        flow: dict[str, Any],
+        observation: dict[str, Any],
+        unreliable: Iterable[Any] = (),
+        metadata: dict[str, Any] | None = None,
+        summary: dict[str, Any] | None = None,
+        outlier: dict[str, Any] | None = None,
+        format: str = FORMAT,
+        **kwargs: Any,
+    ):
+        check_format(format)
+        super().__init__(autocast=False, **kwargs)
+        self.full_space = LabelSpace.from_config(label_space)
+        self.label_space = self.full_space.subset(targets)
+        self.instrument = Instrument.from_config(instrument)
+        self.observation = Observation.from_config(observation)
+        self.metadata, self.summary_of_training = dict(metadata or {}), dict(summary or {})
+        self.outlier = None if outlier is None else Outlier.from_config(outlier)
+        self._specification = {"emulator": dict(emulator), "encoder": dict(encoder), "flow": dict(flow)}
+        self.unreliable = [list(window) for window in unreliable]
+        wavelength, arm_pixels = self.instrument.wavelength, [arm.n_pixels for arm in self.instrument.arms]
+        self.ignored = self.instrument.telluric_mask.copy()
+        for lower, upper, *_ in self.unreliable:
+            self.ignored |= (wavelength > lower) & (wavelength < upper)
+        self.usable = (~self.ignored).astype(np.float32)
+        self.emulator = Emulator(len(self.full_space), len(wavelength), **emulator)
+        options = {key: value for key, value in encoder.items() if key != "kind"}
+        indices = [self.full_space.index(name) for name in targets]
+        self.encoder = ENCODERS[encoder["kind"]](self.emulator, wavelength, arm_pixels, indices, **options)
+        self.observe = Observe(self.observation, wavelength, arm_pixels)
+        self.flow = FlowMixture(len(targets), **flow)
+        n_context = self.encoder.n_context
+        self.context_mean = self.add_weight(
+            shape=(n_context,), name="context_mean", initializer="zeros", trainable=False
+        )
+        self.context_scale = self.add_weight(
+            shape=(n_context,), name="context_scale", initializer="ones", trainable=False
+        )
+        self.gap = self.add_weight(shape=(len(wavelength),), name="gap", initializer="zeros", trainable=False)
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        self.encoder.build((None, self.instrument.n_pixels), (None, self.instrument.n_pixels))
+        self.observe.build((None, self.instrument.n_pixels))
+        self.flow.build({"theta": (None, len(self.label_space)), "context": (None, self.encoder.n_context)})
+        self.built = True
+
+    def encode(self, flux: Any, error: Any, mask: Any) -> Encoding:
+        """Encode spectra ``(n, n_pixels)``; the context is as the encoder gives it."""
+        return self.encoder(flux, self._weight(error, mask))
+
+    def encode_and_measure(self, flux: Any, error: Any, mask: Any) -> tuple[Encoding, dict[str, Any]]:
+        """Encode spectra, and measure what `Outlier` takes: how far each is from spectra of the training."""
+        encoding, weight = self.encode(flux, error, mask), self._weight(error, mask)
+        n_pixels = ops.sum(ops.cast(weight > 0, "float32"), axis=-1)
+        snr = ops.sqrt(ops.sum(weight, axis=-1) / ops.maximum(n_pixels, 1.0))
+        peak, best_fit = ops.zeros_like(snr), self.encoder.best_fit(encoding)
+        if best_fit is not None:
+            peak = largest_misfit(self.emulator, self.observe, best_fit, encoding.velocity, flux, weight)
+        return encoding, {
+            "context": (encoding.context - self.context_mean) / self.context_scale,
+            "chi_square": encoding.chi_square,
+            "peak": peak,
+            "snr": snr,
+            "n_pixels": n_pixels,
+        }
+
+    def _weight(self, error: Any, mask: Any) -> Any:
+        """Inverse variance of the pixels, zero where they are not used."""
+        good = (1.0 - ops.cast(mask, "float32")) * ops.convert_to_tensor(self.usable)
+        return good / ops.square(ops.maximum(error, 1e-6))
+
+    def standardise(self, context: Any) -> Any:
+        """Context with the mean and scatter of the training spectra taken out, and bounded."""
+        return ops.clip((context - self.context_mean) / self.context_scale, -CONTEXT_LIMIT, CONTEXT_LIMIT)
+
+    def to_frame(self, phi: Any, encoding: Encoding) -> tuple[Any, Any]:
+        """Unbounded labels ``(n, n_targets)`` in the frame of the flow, and the log-determinant ``(n,)``.
+
+        Labels may have an axis of samples in the middle, and then the log-determinant has it too.
+        """
+        if len(phi.shape) == 2:
+            u, log_det = self.to_frame(phi[:, None], encoding)
+            return u[:, 0], log_det[:, 0]
+        offset = ops.flip(phi, axis=-1) - encoding.location[:, None]
+        z = ops.matmul(offset, encoding.factor) / TAIL
+        stretch = ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2))[:, None]
+        return TAIL * ops.arcsinh(z), ops.sum(stretch - 0.5 * ops.log1p(ops.square(z)), axis=-1)
+
+    def log_density(self, phi: Any, flux: Any, error: Any, mask: Any) -> Any:
+        """``log p(phi | spectrum)`` of the unbounded labels, ``(n,)``."""
+        encoding = self.encode(flux, error, mask)
+        u, log_det = self.to_frame(phi, encoding)
+        return self.flow.log_density(u, self.standardise(encoding.context)) + log_det
+
+    def draw_encoded(self, noise: Any, encoding: Encoding, density: bool = False) -> dict[str, Any]:
+        """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, given what the encoder made of spectra.
+
+        With `density`, `log_prob` ``(n, n_samples)`` is the logarithm of the posterior density of every draw.
+        """
+        context = self.standardise(encoding.context)
+        u = ops.clip(self.flow.transform(noise, context), -FARTHEST, FARTHEST)
+        z = TAIL * ops.sinh(u / TAIL)
+        n_targets = len(self.label_space)
+        identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
+        inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
+        phi = ops.flip(encoding.location[:, None, :] + ops.matmul(z, inverse), axis=-1)
+        unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))
+        lower, upper = self._edges()
+        drawn = {
+            "labels": ops.clip(lower + (upper - lower) * unit, lower, upper),
+            "chi_square": encoding.chi_square,
+            "velocity": encoding.velocity,
+            "extrapolation": ops.max(ops.abs(context), axis=-1),
+        }
+        if density:
+            phi = self._to_unbounded(drawn["labels"])  # where a label was cut at the edge, its density is that there
+            u, log_det = self.to_frame(phi, encoding)
+            drawn["log_prob"] = self.flow.log_density(u, context) + log_det + self._log_stretch(phi)
+        return drawn
+
+    def call(self, inputs: dict[str, Any]) -> Any:
+        phi = self._to_unbounded(inputs["labels"])
+        return self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"]) + self._log_stretch(phi)
+
+    def latent_of(self, inputs: dict[str, Any]) -> Any:
+        """The latent variables of labels in the flow's members, ``(n, n_members, n_targets)``."""
+        encoding = self.encode(inputs["flux"], inputs["error"], inputs["mask"])
+        u, _ = self.to_frame(self._to_unbounded(inputs["labels"]), encoding)
+        context = self.standardise(encoding.context)
+        latents = [member.to_latent(u, member.condition(context))[0] for member in self.flow.members]
+        return ops.stack(latents, axis=1)
+
+    def _log_stretch(self, phi: Any) -> Any:
+        """Logarithm of ``d phi / d labels``, summed over the labels."""
+        lower, upper = self._edges()
+        scale = ops.log(upper - lower) - 0.5 * math.log(2.0 * math.pi)
+        return ops.sum(0.5 * ops.square(phi) - scale, axis=-1)
+
+    def _edges(self) -> tuple[Any, Any]:
+        space = self.label_space
+        return ops.convert_to_tensor(space.lower, "float32"), ops.convert_to_tensor(space.upper, "float32")
+
+    def _to_unbounded(self, labels: Any) -> Any:
+        lower, upper = self._edges()
+        unit = ops.clip((labels - lower) / (upper - lower), UNIT_MARGIN, 1.0 - UNIT_MARGIN)
+        return math.sqrt(2.0) * ops.erfinv(2.0 * unit - 1.0)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return -ops.mean(y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "label_space": self.full_space.get_config(),
+            "targets": list(self.label_space.names),
+            "instrument": self.instrument.get_config(),
+            **self._specification,
+            "observation": self.observation.get_config(),
+            "unreliable": self.unreliable,
+            "metadata": self.metadata,
+            "summary": self.summary_of_training,
+            "outlier": None if self.outlier is None else self.outlier.get_config(),
+            "name": self.name,
+        }

@@ -1,0 +1,73 @@
+"""What arrays must be to become spectra, with errors that say what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kcinn.errors import SpectraError
+
+
+def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SpectraError(f"{name} must be numbers: {error}") from None
+
+
+def shaped(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """A copy of `values` in the shape of the flux; a single number stands for all pixels."""
+    if values.ndim == 0:
+        return np.full(shape, values)
+    if np.atleast_2d(values).shape != shape:
+        raise SpectraError(f"{name} has shape {values.shape}, flux has {shape}")
+    return np.array(np.atleast_2d(values))
+
+
+def checked_medium(medium: str | None) -> str:
+    if medium not in ("air", "vacuum"):
+        raise SpectraError(
+            "Pass medium='air' or medium='vacuum': the scales differ by 83 km/s and the wrong one spoils every label. "
+            f"Received: medium={medium!r}"
+        )
+    return medium
+
+
+def checked_wavelength(wavelength: ArrayLike) -> NDArray[np.float64]:
+    wavelength = np.array(numbers(wavelength, "wavelength"))
+    if wavelength.ndim != 1 or len(wavelength) < 2:
+        raise SpectraError(f"wavelength must be 1-D with at least two pixels. Received shape: {wavelength.shape}")
+    if not np.all(np.isfinite(wavelength)):
+        raise SpectraError(
+            f"{np.count_nonzero(~np.isfinite(wavelength))} of {len(wavelength)} wavelengths are not finite"
+        )
+    if not np.all(np.diff(wavelength) > 0):
+        if np.all(np.diff(wavelength) < 0):
+            raise SpectraError("Wavelengths descend; reverse wavelength, flux, error and mask")
+        where = int(np.argmin(np.diff(wavelength) > 0))
+        raise SpectraError(
+            f"Wavelengths must ascend strictly; pixel {where} is at {wavelength[where]:.4f} angstrom, "
+            f"the next at {wavelength[where + 1]:.4f}"
+        )
+    if wavelength[0] < 2000.0 or wavelength[-1] > 25000.0:
+        in_nm = wavelength[0] >= 200.0 and wavelength[-1] <= 2500.0
+        advice = "they look like nm: multiply them by 10" if in_nm else "expected within 2000 to 25000"
+        raise SpectraError(
+            f"Wavelengths must be in angstrom; {advice}. Received: {wavelength[0]:g} to {wavelength[-1]:g}"
+        )
+    return wavelength
+
+
+def checked_ids(ids: Any, n_spectra: int) -> NDArray[Any]:
+    if ids is None:
+        return np.arange(n_spectra)
+    array = np.atleast_1d(np.asarray(ids))
+    if array.dtype.kind == "O":
+        array = array.astype(str)
+    if array.shape != (n_spectra,) or array.dtype.kind not in "iuU":
+        raise SpectraError(
+            f"ids must be {n_spectra} integers or strings. Received: {array.dtype} of shape {array.shape}"
+        )
+    return array
