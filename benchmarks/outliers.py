@@ -16,7 +16,7 @@ import numpy as np
 import kcinn
 from kcinn.check.stars import test_stars
 from kcinn.flag import Flag
-from kcinn.mock import mock_spectra
+from kcinn.model.mock import mock_spectra
 from kcinn.spectra import Spectra
 from kcinn.wavelength import SPEED_OF_LIGHT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kcinn.errors import KcinnError
-from kcinn.network import ENCODERS
+from kcinn.model.network import ENCODERS
 
 
 @dataclass(frozen=True)

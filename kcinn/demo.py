@@ -20,8 +20,8 @@ from kcinn.config import Config
 from kcinn.diagnostics import Recovery, recovery
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
-from kcinn.mock import mock_spectra
 from kcinn.model import CINN
+from kcinn.model.mock import mock_spectra
 from kcinn.posterior import Posterior
 from kcinn.shipped import COMPACT_GRID, shipped
 from kcinn.spectra import Spectra

@@ -14,7 +14,6 @@ LAYERS = [
     {"spectra", "spectra_check", "spectra_format"},
     {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
     {"foreign_grid", "nn", "synthesis", "posterior", "posterior_file", "preparation"},
-    {"likelihood", "mock", "network"},
     {"model", "diagnostics"},
     {"config", "rows"},
     {"training", "inference", "export"},
@@ -24,9 +23,7 @@ LAYERS = [
     {"__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-NEEDS_KERAS = {
-    "nn", "likelihood", "mock", "network", "model", "rows", "training", "inference", "export", "survey", "demo", "check"
-}  # fmt: skip
+NEEDS_KERAS = {"nn", "model", "rows", "training", "inference", "export", "survey", "demo", "check"}
 # a file inside a layer that another file of the same layer may use
 SIDEWAYS = {
     ("spectra", "spectra_check"),

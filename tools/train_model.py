@@ -15,7 +15,7 @@ from kcinn.config import Config
 from kcinn.diagnostics import recovery
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
-from kcinn.mock import mock_spectra
+from kcinn.model.mock import mock_spectra
 from kcinn.shipped import COMPACT_GRID, shipped
 from kcinn.training import fit
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kcinn.errors import KcinnError
-from kcinn.likelihood import Likelihood
 from kcinn.model import CINN
+from kcinn.model.likelihood import Likelihood
 from kcinn.posterior import Posterior
 from kcinn.spectra import Spectra
 

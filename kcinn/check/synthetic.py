@@ -17,8 +17,8 @@ from kcinn.diagnostics import calibration, coverage, normality, recovery, sbc, t
 from kcinn.errors import KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
-from kcinn.mock import mock_spectra
 from kcinn.model import CINN, load
+from kcinn.model.mock import mock_spectra
 from kcinn.spectra import Spectra
 
 N_SAMPLES = 1024

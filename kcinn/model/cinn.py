@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import KcinnError, ModelError
 from kcinn.grid import SyntheticGrid
-from kcinn.likelihood import Likelihood
-from kcinn.mock import mock_batches
+from kcinn.model.likelihood import Likelihood
+from kcinn.model.mock import mock_batches
+from kcinn.model.network import Network
 from kcinn.model_file import check_sha256, find_model, read_config
-from kcinn.network import Network
 from kcinn.nn.compiled import Compiled
 from kcinn.nn.encoder import Encoding
 from kcinn.outlier import Outlier
