@@ -67,13 +67,17 @@ def compared(file: str, labels: dict[str, float], vmac: float, instrument: Instr
         if good.sum() < 100:
             difference[arm] = np.nan
             continue
-        columns = np.vander(np.linspace(-1.0, 1.0, len(good)), 4) * synthetic[arm][:, None]
+        powers = np.vander(np.linspace(-1.0, 1.0, len(good)), 4)
+        columns = powers * synthetic[arm][:, None]
+        # spectra come in any unit, HARPS at half of its continuum: the difference is to be in units of the star's own
+        level = np.percentile(observed.flux[0, arm][good], 95.0) / np.percentile(synthetic[arm][good], 95.0)
+        difference[arm] = (difference[arm] + synthetic[arm]) / level - synthetic[arm]
         weight = good.astype(float)
         for _ in range(8):  # robust: lines that are wrong do not bend the continuum
             part = np.linalg.lstsq(columns[good] * weight[good, None], (difference[arm] * weight)[good], rcond=None)[0]
             left = difference[arm] - columns @ part
             weight = np.where(good, 1.0 / (1.0 + (left / 0.01) ** 2), 0.0)
-        difference[arm] = left
+        difference[arm] = left / (1.0 + powers @ part)
     return synthetic, difference
 
 
