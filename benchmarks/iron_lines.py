@@ -12,6 +12,7 @@ a wrong gravity or ionisation. The slope is fitted together with the microturbul
 from __future__ import annotations
 
 import argparse
+import itertools
 from unittest import mock
 
 import numpy as np
@@ -120,7 +121,7 @@ def main() -> None:
     rows = np.array([row for (ion, _), row in solar.items() if ion == 1])
     print("Sun, change of log gf that the lines ask for\nFe I", describe(rows[:, 2]))
     for k, name, edges in ((0, "eV", ENERGIES), (1, "mA", WIDTHS)):
-        for lower, upper in zip(edges, edges[1:], strict=False):
+        for lower, upper in itertools.pairwise(edges):
             print(f"  {lower:g}-{upper:g} {name}:", describe(rows[(rows[:, k] >= lower) & (rows[:, k] < upper), 2]))
     print("Fe II", describe(np.array([row[2] for (ion, _), row in solar.items() if ion == 2])))
     for star, own in found.items():

@@ -25,6 +25,7 @@ from kcinn.spectra import Spectra
 from kcinn.synthesis.nlte import NLTEEngine
 from kcinn.synthesis.nlte.departures import available
 from kcinn.synthesis.nlte.lines import WINDOWS
+from kcinn.synthesis.nlte.unreliable import UNRELIABLE_WINDOWS
 
 DATA = Path(__file__).parents[1] / "kcinn/synthesis/nlte/data"
 INSTRUMENT = "4most-hrs"
@@ -81,6 +82,18 @@ def compared(file: str, labels: dict[str, float], vmac: float, instrument: Instr
     return synthetic, difference
 
 
+def agreement(difference: np.ndarray, instrument: Instrument) -> str:
+    """Rms difference in every window of the line list, of all pixels and of those where the engine may be right."""
+    text, wavelength = [], instrument.wavelength
+    wrong = np.any([(wavelength > lower) & (wavelength < upper) for lower, upper, _ in UNRELIABLE_WINDOWS], axis=0)
+    for lower, upper in WINDOWS:
+        seen = (wavelength > lower) & (wavelength < upper) & np.isfinite(difference)
+        if seen.any():
+            every, usable = (np.sqrt(np.mean(difference[which] ** 2)) for which in (seen, seen & ~wrong))
+            text.append(f"{lower:.0f}-{upper:.0f}: rms {every:.4f}, without unreliable windows {usable:.4f}")
+    return "; ".join(text)
+
+
 def local_rms(values: np.ndarray) -> np.ndarray:
     """Rms over `SMOOTH` pixels, NaN where most are missing."""
     good = np.isfinite(values)
@@ -117,6 +130,8 @@ def main() -> None:
     sizes, shown = [], {}
     for star, labels, paths in (("Sun", SUN, options.sun), ("Arcturus", ARCTURUS, options.arcturus)):
         spectra = [compared(path, labels, MACROTURBULENCE[star], instrument) for path in paths]
+        for path, (_, difference) in zip(paths, spectra, strict=True):
+            print(f"{star}, {Path(path).name}: {agreement(difference, instrument)}")
         sizes.append(np.nanmedian([local_rms(difference) for _, difference in spectra], axis=0))
         shown[star] = spectra[0][0], np.nanmedian([difference for _, difference in spectra], axis=0)
         print(f"{star}: median gap {np.nanmedian(sizes[-1]):.4f} on {np.isfinite(sizes[-1]).sum()} pixels")
