@@ -1,5 +1,6 @@
 """Posteriors of stellar labels for every spectrum of a survey."""
 
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -43,4 +44,5 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
+logging.getLogger("kcinn").addHandler(logging.NullHandler())
 register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 
 BATCH = 32
+logger = logging.getLogger("kcinn")
 FEW = 1.0 / 3.0
 POOR = 4.0  # reduced chi-square
 EDGE = 0.02
@@ -86,6 +88,8 @@ def predict(
     model = model if isinstance(model, CINN) else load(model)
     estimated = spectra.error is None
     spectra = prepared(spectra, model.instrument, resolving_power=resolving_power, normalise=normalise)
+    if estimated:
+        logger.warning("The spectra have no errors; they are estimated from the scatter of the pixels")
     wrong = ~has_continuum_at_one(spectra)
     if wrong.any():
         raise SpectraError(
@@ -108,6 +112,7 @@ def predict(
     samples = drawn.pop("labels")
     diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in ("chi_square", "velocity", "outlier")}
     flag = flags(model, np.median(samples, axis=1), diagnostics, drawn, estimated)
+    logger.info("%d spectra, %d of them flagged", len(flag), np.count_nonzero(flag))
     return Posterior(
         samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics, log_prob=drawn.get("log_prob")
     )

@@ -233,6 +233,10 @@ class Posterior:
         """
         return detect(self.label(name))
 
+    def to_table(self) -> QTable:
+        """The summary with the covariances, as a table of astropy with units, descriptions and UCDs."""
+        return self.summary(covariance=True)
+
     def to_dataframe(self) -> Any:
         """The summary as a pandas DataFrame, without units.
 

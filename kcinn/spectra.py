@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import SpectraError
+from kcinn.quantity import VELOCITY, values
 from kcinn.spectra_check import checked_ids, checked_medium, checked_wavelength, numbers, shaped
 from kcinn.spectra_format import CHUNK_ROWS, FORMAT, attribute, checked_datasets
 from kcinn.wavelength import (
@@ -32,8 +33,8 @@ class Spectra:
 
     Parameters
     ----------
-    wavelength : array_like, shape (n_pixels,), angstrom
-        Strictly ascending.
+    wavelength : array_like or Quantity, shape (n_pixels,), angstrom
+        Strictly ascending. A Quantity in nm or um is converted.
     flux : array_like, shape (n_spectra, n_pixels) or (n_pixels,)
         Normalised to the continuum, for everything in kcinn that compares it with a model.
     error : array_like, shape of flux, or float, optional
@@ -148,8 +149,9 @@ class Spectra:
         convert = vacuum_to_air if medium == "air" else air_to_vacuum
         return self._with(wavelength=convert(self.wavelength), medium=medium)
 
-    def shifted(self, velocity: float) -> Spectra:
-        """The same spectra in the rest frame of a source that recedes at `velocity` (km/s)."""
+    def shifted(self, velocity: Any) -> Spectra:
+        """The same spectra in the rest frame of a source that recedes at `velocity` (a Quantity, or km/s)."""
+        velocity = values(velocity, VELOCITY, "velocity")
         if np.ndim(velocity) or not np.isfinite(velocity):
             raise SpectraError(
                 "shifted takes one finite velocity in km/s; for one per star use resampled(..., velocity=...)"
@@ -178,7 +180,7 @@ class Spectra:
         if velocity is None:
             flux, error, mask = resample(self.wavelength, self.flux, new, error=self.error, mask=self.mask, sigma=sigma)
         else:
-            shifts = np.asarray(velocity, dtype=np.float64)
+            shifts = np.asarray(values(velocity, VELOCITY, "velocity"), dtype=np.float64)
             if shifts.shape != (len(self),) or not np.all(np.isfinite(shifts)):
                 raise SpectraError(
                     f"velocity needs shape ({len(self)},) and finite values. Received shape: {shifts.shape}"

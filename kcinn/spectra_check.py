@@ -8,22 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import SpectraError
+from kcinn.quantity import FLUX, WAVELENGTH, values
 
 
-def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+def numbers(given: ArrayLike, name: str) -> NDArray[np.float64]:
     try:
-        return np.asarray(values, dtype=np.float64)
+        return np.asarray(values(given, FLUX, name), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise SpectraError(f"{name} must be numbers: {error}") from None
 
 
-def shaped(values: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
+def shaped(array: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[Any]:
     """A copy of `values` in the shape of the flux; a single number stands for all pixels."""
-    if values.ndim == 0:
-        return np.full(shape, values)
-    if np.atleast_2d(values).shape != shape:
-        raise SpectraError(f"{name} has shape {values.shape}, flux has {shape}")
-    return np.array(np.atleast_2d(values))
+    if array.ndim == 0:
+        return np.full(shape, array)
+    if np.atleast_2d(array).shape != shape:
+        raise SpectraError(f"{name} has shape {array.shape}, flux has {shape}")
+    return np.array(np.atleast_2d(array))
 
 
 def checked_medium(medium: str | None) -> str:
@@ -36,7 +37,7 @@ def checked_medium(medium: str | None) -> str:
 
 
 def checked_wavelength(wavelength: ArrayLike) -> NDArray[np.float64]:
-    wavelength = np.array(numbers(wavelength, "wavelength"))
+    wavelength = np.array(numbers(values(wavelength, WAVELENGTH, "wavelength"), "wavelength"))
     if wavelength.ndim != 1 or len(wavelength) < 2:
         raise SpectraError(f"wavelength must be 1-D with at least two pixels. Received shape: {wavelength.shape}")
     if not np.all(np.isfinite(wavelength)):
@@ -53,7 +54,7 @@ def checked_wavelength(wavelength: ArrayLike) -> NDArray[np.float64]:
         )
     if wavelength[0] < 2000.0 or wavelength[-1] > 25000.0:
         in_nm = wavelength[0] >= 200.0 and wavelength[-1] <= 2500.0
-        advice = "they look like nm: multiply them by 10" if in_nm else "expected within 2000 to 25000"
+        advice = "looks like nm: multiply them by 10, or pass a Quantity" if in_nm else "expected within 2000 to 25000"
         raise SpectraError(
             f"Wavelengths must be in angstrom; {advice}. Received: {wavelength[0]:g} to {wavelength[-1]:g}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from kcinn.nn.observe import Observation
 from kcinn.rows import Compression, JointTraining, Rows, encode
 from kcinn.synthesis.gap import synthetic_gap
 
+logger = logging.getLogger("kcinn")
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
 VALIDATION_DRAWS = 1  # noise draws per validation spectrum
 N_START = 1024  # spectra among which the Fisher encoder seeks its start
@@ -112,14 +114,17 @@ def fit(
     model = _new_model(grid, targets, observation, config, seed)
     seconds = time.perf_counter()
     _train_emulator(model, parts[0], parts[1], config, folder, verbose)
-    model.summary_of_training["emulator_seconds"] = time.perf_counter() - seconds
+    summary = model.summary_of_training
+    summary["emulator_seconds"] = time.perf_counter() - seconds
+    logger.info("Emulator: rms error %.4f, %.0f s", summary["emulator_rms"], summary["emulator_seconds"])
     if config.encoder == "fisher":
         _set_start(model, parts[0])
         _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
     else:
         _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
     model.learn_outliers(parts[2], seed=seed)
-    model.summary_of_training["seconds"] = time.perf_counter() - seconds
+    summary["seconds"] = time.perf_counter() - seconds
+    logger.info("Flow: log density %.3f of held-out stars, %.0f s", summary["log_density"], summary["seconds"])
     return model
 
 

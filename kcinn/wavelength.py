@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from scipy.special import ndtr
 
 from kcinn.errors import SpectraError
+from kcinn.quantity import VELOCITY, WAVELENGTH, values
 
 SPEED_OF_LIGHT = c.to_value("km/s")
 GAP_FACTOR = 3.0  # a step this many times the local step is a gap, not a wide pixel
@@ -26,7 +27,7 @@ def _refractive_index(wavelength: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _checked(wavelength: ArrayLike, name: str) -> NDArray[np.float64]:
-    wavelength = np.asarray(wavelength, dtype=np.float64)
+    wavelength = np.asarray(values(wavelength, WAVELENGTH, name), dtype=np.float64)
     if not np.all((wavelength >= 2000.0) & (wavelength <= 25000.0)):
         raise SpectraError(
             f"{name} holds from 2000 to 25000 angstrom; is the wavelength in nm? "
@@ -87,8 +88,9 @@ def air_to_vacuum(wavelength: ArrayLike) -> NDArray[np.float64]:
 
 def doppler_shift(wavelength: ArrayLike, velocity: ArrayLike) -> NDArray[np.float64]:
     """Shift rest wavelengths to those seen from a source receding at `velocity` (km/s, relativistic)."""
-    beta = np.asarray(velocity, dtype=np.float64) / SPEED_OF_LIGHT
-    return np.asarray(wavelength, dtype=np.float64) * np.sqrt((1.0 + beta) / (1.0 - beta))
+    beta = np.asarray(values(velocity, VELOCITY, "velocity"), dtype=np.float64) / SPEED_OF_LIGHT
+    rest = np.asarray(values(wavelength, WAVELENGTH, "wavelength"), dtype=np.float64)
+    return rest * np.sqrt((1.0 + beta) / (1.0 - beta))
 
 
 def pixel_edges(wavelength: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import toy
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
@@ -42,6 +43,32 @@ def test_medium_and_grid_do_not_matter(toy_model):
     direct = predict(toy_model, spectra(), n_samples=500)
     spread = np.hypot(posterior.samples.std(axis=1), direct.samples.std(axis=1))
     assert np.all(np.abs(posterior.median - direct.median) < 4.0 * spread + 0.01 * (toy.SPACE.upper - toy.SPACE.lower))
+
+
+def test_quantities_in_other_units_give_the_same_posterior(toy_model):
+    """Wavelengths in nm, um or wave numbers, and flux in percent, are the star in angstrom."""
+    wavelength, (flux, error, _) = toy.INSTRUMENT.wavelength, toy.observed(TRUTH, 150.0)
+    expected = predict(toy_model, Spectra(wavelength, flux, error=error, medium="vacuum"), n_samples=200)
+    for unit in (u.nm, u.um):
+        axis = (wavelength * u.AA).to(unit)
+        given = Spectra(axis, 100.0 * flux * u.percent, error=100.0 * error * u.percent, medium="vacuum")
+        np.testing.assert_allclose(predict(toy_model, given, n_samples=200).samples, expected.samples, rtol=1e-3)
+    moving = Spectra(wavelength, flux, error=error, medium="vacuum").shifted(-3e4 * u.m / u.s)
+    back = moving.shifted(30.0 * u.km / u.s).resampled(wavelength, velocity=np.zeros(3) * u.m / u.s)
+    np.testing.assert_allclose(back.flux, flux, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        ({"wavelength": np.arange(5200.0, 5300.0) * u.K}, "wavelength is in K"),
+        ({"wavelength": np.arange(520.0, 530.0, 0.1)}, "looks like nm"),
+        ({"flux": np.ones(100) * u.Jy}, "flux is in Jy.*continuum"),
+    ],
+)
+def test_units_that_are_none_of_these_are_refused(arguments, match):
+    with pytest.raises(SpectraError, match=match):
+        Spectra(**{"wavelength": np.arange(5200.0, 5300.0), "flux": np.ones(100), "medium": "air", **arguments})
 
 
 def test_pixels_outside_are_masked_and_few_pixels_are_flagged(toy_model):

@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
+    {"plugins", "quantity"},
     {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
     {"spectra", "spectra_check", "spectra_format"},
     {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},

@@ -109,6 +109,9 @@ def test_exports():
     data = posterior.to_arviz().posterior
     assert data["teff"].dims == ("chain", "draw", "star") and list(data["star"].values) == ["a", "b"]
     np.testing.assert_array_equal(data["li_fe"].sel(star="b").values[0], posterior.samples[1, :, 1])
+    table = posterior.to_table()
+    assert table["teff"].unit == "K" and table["teff"].info.meta["ucd"].startswith("phys.temperature.effective")
+    np.testing.assert_allclose(table["cov_li_fe_teff"].value, posterior.covariance[:, 1, 0], rtol=1e-4)
     frame = posterior.to_dataframe()
     np.testing.assert_allclose(frame["teff"], posterior.median[:, 0])
     assert list(frame["id"]) == ["a", "b"]

@@ -12,11 +12,12 @@ import pytest
 import toy
 
 from kcinn.broaden import degrade
-from kcinn.errors import GridError, LabelError
+from kcinn.errors import GridError, KcinnError, LabelError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Arm, Instrument
 from kcinn.labels import Label, LabelSpace
 from kcinn.synthesis.engine import Engine
+from kcinn.synthesis.named import engine_named
 from kcinn.synthesis.synthesize import synthesize
 
 SPACE = LabelSpace([*toy.SPACE, Label("vsini", "km s-1", 0.0, 15.0)])
@@ -106,3 +107,17 @@ def test_what_the_engine_cannot_do_is_refused(tmp_path):
     with pytest.raises(GridError, match="n=0"):
         run(tmp_path / "grid.h5", n=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_engines_of_installed_packages_are_known_by_name(tmp_path, monkeypatch):
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kcinn.engines]\ntoy = theirs:build\nbroken = theirs:absent\n")
+    (tmp_path / "theirs.py").write_text("def build(config):\n    return ('an engine', config)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert engine_named("toy", tmp_path / "their.toml") == ("an engine", tmp_path / "their.toml")
+    with pytest.raises(KcinnError, match="'broken' of theirs: AttributeError"):
+        engine_named("broken")
+    with pytest.raises(KcinnError, match="nlte, lte, turbospectrum, toy, broken"):
+        engine_named("marcs")

@@ -21,8 +21,10 @@ from kcinn.errors import KcinnError
 @click.option(
     "--nlte/--lte", default=True, show_default=True, help="With the shipped departure coefficients, or without."
 )
-@click.option("--engine", type=click.Choice(["nlte", "turbospectrum"]), default="nlte", show_default=True)
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of the engine turbospectrum.")
+@click.option(
+    "--engine", default="nlte", show_default=True, help="nlte, turbospectrum, or one that another package brings."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="File of an engine that needs one, as turbospectrum.")
 @click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @SEED
@@ -85,17 +87,9 @@ def convert(
 
 
 def _engine(name: str, config: Path | None, nlte: bool) -> Any:
-    """The engine that the options ask for; None is the default of `synthesize`."""
-    if (name == "turbospectrum") != (config is not None):
-        raise KcinnError("--engine turbospectrum and --config FILE.toml belong together. Give both, or neither.")
-    if config is not None:
-        if not nlte:
-            raise KcinnError("--lte is for the engine nlte. Leave the table of departures out of the configuration.")
-        from kcinn.synthesis.turbospectrum import Turbospectrum
+    """The engine that the options ask for."""
+    from kcinn.synthesis.named import engine_named
 
-        return Turbospectrum.load(config)
-    if nlte:
-        return None
-    from kcinn.synthesis.nlte import NLTEEngine
-
-    return NLTEEngine(nlte=())
+    if not nlte and name != "nlte":
+        raise KcinnError("--lte is for the engine nlte. Leave the departures out of the configuration of others.")
+    return engine_named(name if nlte else "lte", config)

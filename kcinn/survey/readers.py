@@ -5,12 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kcinn.errors import SpectraError, SpectrumReadError
+from kcinn.plugins import READERS, load_plugins
 from kcinn.spectra import Spectra
 from kcinn.survey.fits_reader import from_fits
 from kcinn.survey.text_reader import from_text
@@ -52,6 +54,12 @@ def registered() -> list[Reader]:
     return list(_registered)
 
 
+@cache
+def installed() -> list[Reader]:
+    """The readers that other packages bring: a `Reader` as an entry point of the group ``kcinn.readers``."""
+    return load_plugins(READERS)
+
+
 def read(path: str | Path, *, medium: str | None = None, snr: float | None = None, checksum: bool = True) -> Spectra:
     """Read spectra from a file, whatever its kind.
 
@@ -63,7 +71,7 @@ def read(path: str | Path, *, medium: str | None = None, snr: float | None = Non
       ERR or IVAR gives the error; of GALAH's images the normalised one
     - text with the columns wavelength, flux, error, mask, of which the last one or two may be missing; ``#`` begins a
       comment
-    - whatever `kcinn.register_reader` adds
+    - whatever `kcinn.register_reader` or an installed package (entry points ``kcinn.readers``) adds
 
     FITS and text may be packed with gzip. Pixels whose flux is exactly zero and has no error are taken as missing; two
     neighbours of the very same wavelength, the seam of merged orders, become one.
@@ -105,7 +113,7 @@ def read_with_frame(
 
 
 def _read(path: Path, medium: str | None, snr: float | None, checksum: bool) -> tuple[Spectra, str]:
-    for reader in _registered:
+    for reader in [*_registered, *installed()]:
         if reader.recognises(path, _start(path)):
             try:
                 return reader.read(path), ""

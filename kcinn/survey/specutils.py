@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from astropy import units
 from astropy.nddata import StdDevUncertainty
 
-from kcinn.errors import SpectraError
+from kcinn.quantity import WAVELENGTH, values
 from kcinn.spectra import Spectra
 
 
 def from_specutils(spectrum: Any, *, medium: str, ids: Sequence[str] | None = None) -> Spectra:
-    """Spectra from a `specutils.Spectrum`, with one spectrum or several on one axis.
+    """Spectra from a `specutils.Spectrum` or `specutils.SpectrumCollection`.
 
     Parameters
     ----------
-    spectrum : specutils.Spectrum
-        Or anything with its `spectral_axis`, `flux`, `uncertainty` and `mask`. The unit of the flux is left away.
+    spectrum : specutils.Spectrum or specutils.SpectrumCollection
+        Or anything with their `spectral_axis`, `flux`, `uncertainty` and `mask`. The unit of the flux is left away.
+        Spectra of a collection whose axes differ are resampled to that of the first.
     medium : {"air", "vacuum"}
         specutils does not know it.
     ids : sequence of str, optional
@@ -29,15 +29,26 @@ def from_specutils(spectrum: Any, *, medium: str, ids: Sequence[str] | None = No
     SpectraError
         If the axis is no wavelength, or as `Spectra`.
     """
-    try:
-        wavelength = spectrum.spectral_axis.to_value(units.AA, equivalencies=units.spectral())
-    except units.UnitConversionError as error:
-        raise SpectraError(f"The spectral axis is no wavelength: {error}") from None
-    order = slice(None) if wavelength[0] < wavelength[-1] else slice(None, None, -1)
-    flux = np.asarray(spectrum.flux.value)
+    axes = np.atleast_2d(values(spectrum.spectral_axis, WAVELENGTH, "The spectral axis"))
+    flux = np.atleast_2d(spectrum.flux.value)
     given, mask = spectrum.uncertainty, spectrum.mask
-    arrays = {
-        "error": None if given is None else np.asarray(given.represent_as(StdDevUncertainty).array)[..., order],
-        "mask": None if mask is None else np.broadcast_to(mask, flux.shape)[..., order],
-    }
-    return Spectra(wavelength[order], flux[..., order], **arrays, ids=ids, medium=medium)
+    error = None if given is None else np.atleast_2d(given.represent_as(StdDevUncertainty).array)
+    mask = np.broadcast_to(False if mask is None else mask, flux.shape)
+
+    def rows(wavelength: Any, pick: Any) -> Spectra:
+        order = slice(None) if wavelength[0] < wavelength[-1] else slice(None, None, -1)
+        return Spectra(
+            wavelength[order],
+            flux[pick][:, order],
+            error=None if error is None else error[pick][:, order],
+            mask=mask[pick][:, order],
+            ids=None if ids is None else np.asarray(ids)[pick],
+            medium=medium,
+        )
+
+    if np.all(axes == axes[0]):
+        return rows(axes[0], slice(None))
+    alone = [rows(axis, slice(k, k + 1)) for k, axis in enumerate(axes)]
+    together = Spectra.concatenate([part.resampled(alone[0].wavelength) for part in alone])
+    together.ids = np.arange(len(axes)) if ids is None else together.ids
+    return together

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -21,8 +22,10 @@ from kcinn.instrument import Instrument
 from kcinn.labels import Label, LabelSpace
 from kcinn.region import Region
 from kcinn.synthesis.engine import Engine, Window
+from kcinn.synthesis.named import engine_named
 from kcinn.wavelength import air_to_vacuum, vacuum_to_air
 
+logger = logging.getLogger("kcinn")
 STARS_PER_PART = 16
 EDGE = 1.0  # angstrom beyond the end of the line list that its broadened absence reaches
 LABELS = LabelSpace(
@@ -107,7 +110,7 @@ def synthesize(
     if n < 1 or draws < 1:
         raise GridError(f"n and draws must be at least 1. Received: n={n}, draws={draws}")
     instrument = Instrument.load(instrument) if isinstance(instrument, str) else instrument
-    engine = engine or _default_engine()
+    engine = engine or engine_named("nlte")
     region = region or Region()
     _check_reach(engine, label_space)
     n_stars = -(-n // draws)
@@ -127,6 +130,8 @@ def synthesize(
     _claim(parts, {"n": n, "instrument": instrument.get_config(), "labels": label_space.get_config(), **metadata})
     numbers = range(-(-n_stars // STARS_PER_PART))
     todo = [k for k in numbers if not (parts / f"{k:06d}.npy").exists()]
+    if len(todo) < len(numbers):
+        logger.info("%s: %d of %d parts are there already", parts, len(numbers) - len(todo), len(numbers))
     jobs = (
         delayed(_synthesize_part)(
             parts / f"{k:06d}.npy", engine, instrument, label_space.names, _part(labels, star, k), step
@@ -240,13 +245,6 @@ def _windows(engine: Engine, instrument: Instrument) -> tuple[list[Window], list
         edges = [lower, *(edge for piece in inside for edge in piece), upper]
         uncovered += [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1e-6]
     return covered, uncovered
-
-
-def _default_engine() -> Engine:
-    from kcinn.synthesis.nlte import NLTEEngine
-    from kcinn.synthesis.nlte.departures import available
-
-    return NLTEEngine(nlte=available())
 
 
 def _check_reach(engine: Engine, space: LabelSpace) -> None:

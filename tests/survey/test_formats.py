@@ -96,6 +96,35 @@ def test_readers_of_the_users_own(tmp_path):
         readers._registered.clear()
 
 
+def package_with_readers(folder):
+    """What `pip install` of a package with two readers leaves behind, one of which cannot be imported."""
+    info = folder / "mykind-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mykind\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kcinn.readers]\nmykind = mykind:reader\nbroken = mykind:absent\n")
+    (folder / "mykind.py").write_text(
+        "import numpy as np\n"
+        "from kcinn import Spectra\n"
+        "from kcinn.survey.readers import Reader\n"
+        "def read(path):\n"
+        "    return Spectra(np.arange(5200.0, 5210.0), np.frombuffer(path.read_bytes()[4:]), medium='air')\n"
+        "reader = Reader('mykind', lambda path, start: start.startswith(b'KIND'), read)\n"
+    )
+
+
+def test_readers_of_installed_packages(tmp_path, monkeypatch, caplog):
+    package_with_readers(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    readers.installed.cache_clear()
+    flux = np.linspace(0.5, 1.0, 10)
+    (tmp_path / "a.kind").write_bytes(b"KIND" + flux.tobytes())
+    try:
+        np.testing.assert_array_equal(kcinn.read(tmp_path / "a.kind").flux[0], flux)
+    finally:
+        readers.installed.cache_clear()
+    assert "kcinn.readers 'broken' of mykind" in caplog.text
+
+
 def link(kind, file, tmp_path):
     del file["flux"]
     if kind == "soft":
@@ -147,3 +176,19 @@ def test_specutils_itself():
         spectral_axis=WAVELENGTH * u.AA, flux=FLUX * u.Unit(""), uncertainty=StdDevUncertainty(ERROR)
     )
     np.testing.assert_allclose(from_specutils(made, medium="air").error, ERROR)
+
+
+def test_a_collection_of_specutils():
+    specutils = pytest.importorskip("specutils")
+    axes = np.array([WAVELENGTH, WAVELENGTH, WAVELENGTH + 0.02]) / 1e4 * u.um
+    noise = StdDevUncertainty(ERROR)
+    collection = specutils.SpectrumCollection(spectral_axis=axes[:2], flux=FLUX[:2] * u.Unit(""), mask=QUALITY[:2] != 0)
+    together = from_specutils(collection, medium="air")
+    np.testing.assert_allclose(together.wavelength, WAVELENGTH)
+    np.testing.assert_array_equal(together.flux, FLUX[:2])
+    np.testing.assert_array_equal(together.mask, QUALITY[:2] != 0)
+    collection = specutils.SpectrumCollection(spectral_axis=axes, flux=FLUX * u.Unit(""), uncertainty=noise)
+    shifted = from_specutils(collection, medium="air")
+    assert list(shifted.ids) == [0, 1, 2]
+    line = 1.0 - 0.7 * np.exp(-0.5 * ((WAVELENGTH - 5210.02) / 0.2) ** 2)
+    np.testing.assert_allclose(shifted.flux[2, 1:-1], line[1:-1], atol=0.01)

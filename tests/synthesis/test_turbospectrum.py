@@ -262,9 +262,9 @@ def test_command_line(stand_in, tmp_path):
     config.write_text('executables = "bin"\nline_lists = ["list"]\nlist = 1\n')
     base = ["synthesize", "--n", "1", "-o", str(tmp_path / "g.h5")]
     for options, message in (
-        (["--engine", "turbospectrum"], "belong together"),
-        (["--config", str(config)], "belong together"),
-        (["--engine", "turbospectrum", "--config", str(config), "--lte"], "table of departures"),
+        (["--engine", "turbospectrum"], "needs a TOML file"),
+        (["--config", str(config)], "takes no configuration"),
+        (["--engine", "turbospectrum", "--config", str(config), "--lte"], "--lte is for the engine nlte"),
         (["--engine", "turbospectrum", "--config", str(config)], "unknown keys ['list']"),
     ):
         done = CliRunner().invoke(main, [*base, *options])
