@@ -59,7 +59,9 @@ def main():
         )
         rows = np.concatenate([summariser.rows(batch) for batch in batches])
         rates["write"] = median_of(lambda: write_part(Path(folder) / "part.npy", rows), options.repeats)
-        rates["whole compiled step"] = median_of(lambda: [summariser.compute(batch) for batch in batches], options.repeats)
+        rates["whole compiled step"] = median_of(
+            lambda: [summariser.compute(batch) for batch in batches], options.repeats
+        )
     rates = {name: 1e3 * seconds / n for name, seconds in rates.items()}
     print(f"backend {keras.backend.backend()}, {n} spectra, {options.n_samples} samples; ms per spectrum")
     for name, milliseconds in rates.items():

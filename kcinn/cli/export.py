@@ -9,9 +9,7 @@ import click
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new folder."
-)
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new folder.")
 @click.option("--format", type=click.Choice(["savedmodel", "onnx"]), default="savedmodel", show_default=True)
 def export(model: Path, output: Path, format: str) -> None:
     """Write a model as TensorFlow SavedModel or ONNX, with a description, for pipelines without kcinn."""

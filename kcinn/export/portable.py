@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,12 @@ class Portable:
     Parameters
     ----------
     model : CINN
+    shared : callable, optional
+        Makes of a function of flux, error and mask one that all others call, instead of each having its own copy.
     """
 
-    def __init__(self, model: CINN) -> None:
-        self.model = model
+    def __init__(self, model: CINN, shared: Callable[[Any], Any] = lambda function: function) -> None:
+        self.model, self._encode = model, shared(model.encode_and_measure)
         instrument = model.instrument
         pixels = Spectra(instrument.wavelength, np.ones(instrument.n_pixels), error=1.0, medium=instrument.medium)
         self._root_width = np.sqrt(pixels.pixel_width).astype(np.float32)
@@ -102,7 +105,7 @@ class Portable:
     def _encoded(self, spectra: dict[str, Any]) -> tuple[Encoding, dict[str, Any]]:
         """As `CINN.encoded`: anew with the synthetic gap in the errors, where the best fit misses a spectrum."""
         flux, error, mask = (spectra[key] for key in ("flux", "error", "mask"))
-        encoding, signs = self.model.encode_and_measure(flux, error, mask)
+        encoding, signs = self._encode(flux, error, mask)
         missed = self._missed(encoding.chi_square, spectra)
         if self._has_gap:
             wider = ops.sqrt(ops.square(error) + ops.square(self.model.gap))
@@ -110,7 +113,7 @@ class Portable:
             def choose(a: Any, b: Any) -> Any:
                 return ops.where(ops.reshape(missed, (-1, *[1] * (len(a.shape) - 1))), b, a)
 
-            anew, signs_anew = self.model.encode_and_measure(flux, wider, mask)
+            anew, signs_anew = self._encode(flux, wider, mask)
             encoding = Encoding(*(choose(a, b) for a, b in zip(encoding, anew, strict=True)))
             signs = {key: choose(signs[key], signs_anew[key]) for key in signs}
         score = 0.0 * signs["snr"] if self.model.outlier is None else outlier_score(self.model.outlier, signs)

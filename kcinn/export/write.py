@@ -79,8 +79,9 @@ def _traceable(model: CINN, names: tuple[str, ...]) -> dict[str, Any]:
     """The functions of a portable model as ``tf.function`` with fixed names, types and, where known, sizes."""
     import tensorflow as tf
 
-    portable = Portable(model)
     sizes = {"n_pixels": model.instrument.n_pixels, "n_labels": len(model.label_space)}
+    spectrum = [tf.TensorSpec([None, sizes["n_pixels"]], "float32")] * 3
+    portable = Portable(model, tf.function(input_signature=spectrum))
 
     def traceable(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
         signature = [
@@ -106,7 +107,7 @@ def _write_savedmodel(model: CINN, folder: Path) -> None:
 def _write_onnx(model: CINN, folder: Path) -> None:
     import tf2onnx
 
-    from kcinn.export.linear_algebra import HANDLERS
+    from kcinn.export.onnx_operations import HANDLERS
 
     for name, function in _traceable(model, ("sample", "summary")).items():
         tf2onnx.convert.from_function(

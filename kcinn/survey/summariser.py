@@ -99,7 +99,8 @@ class Summariser:
         usable = has_continuum_at_one(spectra) & ~(spectra.mask | self.model.ignored).all(axis=1)
         if not usable.any():
             return nothing
-        noise = self.model.flow.draw_noise(range(first, first + len(ids)), self.options.n_samples, self.options.seed)
+        rows, options = range(first, first + len(ids)), self.options
+        noise = self.model.flow.draw_noise(rows, options.n_samples, options.seed, quasi=options.quasi)
         return Batch(ids, usable, estimated, spectra, noise)
 
     def compute(self, batch: Batch) -> Batch:
