@@ -15,11 +15,12 @@ import keras
 
 from kcinn.errors import ModelError
 from kcinn.export.description import FUNCTIONS, describe
+from kcinn.export.onnx_functions import DOMAIN, OPSET, add_functions
+from kcinn.export.onnx_functions import FUNCTIONS as ONNX_FUNCTIONS
 from kcinn.export.portable import Portable
 from kcinn.model import CINN
 
 FORMATS = ("savedmodel", "onnx")
-OPSET = 18
 DESCRIPTION = "kcinn.json"
 
 
@@ -105,15 +106,28 @@ def _write_savedmodel(model: CINN, folder: Path) -> None:
 
 
 def _write_onnx(model: CINN, folder: Path) -> None:
-    import tf2onnx
+    import onnx
+    import tensorflow as tf
+    from tf2onnx.convert import make_default_custom_op_handler, tensor_names_from_structed
+    from tf2onnx.tf_loader import from_function
+    from tf2onnx.tfonnx import process_tf_graph
 
-    from kcinn.export.onnx_operations import HANDLERS
-
+    handlers = {name: (make_default_custom_op_handler(DOMAIN), []) for name in ONNX_FUNCTIONS}
     for name, function in _traceable(model, ("sample", "summary")).items():
-        tf2onnx.convert.from_function(
-            function,
-            input_signature=function.input_signature,
-            opset=OPSET,
-            custom_op_handlers=dict(HANDLERS),
-            output_path=str(folder / f"{name}.onnx"),
-        )
+        concrete = function.get_concrete_function()
+        inputs = [tensor.name for tensor in concrete.inputs if tensor.dtype != tf.resource]
+        outputs = [tensor.name for tensor in concrete.outputs]
+        frozen = from_function(concrete, inputs, outputs)
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(frozen, name="")
+            # tf2onnx.convert would optimise it for minutes; onnxruntime does so as it loads
+            converted = process_tf_graph(
+                graph,
+                opset=OPSET,
+                custom_op_handlers=handlers,
+                input_names=inputs,
+                output_names=outputs,
+                tensors_to_rename=tensor_names_from_structed(concrete, inputs, outputs),
+            ).make_model(name)
+        add_functions(converted)
+        onnx.save(converted, folder / f"{name}.onnx")

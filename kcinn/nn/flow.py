@@ -275,7 +275,7 @@ class ConditionalFlow(keras.Model):
         keys = [np.array([seed, row], np.uint64) for row in rows]
         generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
         if quasi:
-            noise = [self.base.quantile(shifted_sobol(each, n_samples, self.n_labels)) for each in generators]
+            noise = [self.base.spread(shifted_sobol(each, n_samples, self.n_labels)) for each in generators]
         else:
             noise = [self.base.draw(each, (n_samples,)) for each in generators]
         return np.stack(noise) if noise else np.zeros((0, n_samples, self.n_labels), np.float32)
