@@ -12,11 +12,9 @@ import pytest
 import toy
 
 import kcinn
-from kcinn.config import Config
 from kcinn.errors import ModelError
 from kcinn.posterior import Flag
 from kcinn.spectra import Spectra
-from kcinn.training import fit
 
 HERE = Path(__file__).parent
 FORMATS = ["savedmodel", pytest.param("onnx", marks=pytest.mark.skipif(
@@ -144,16 +142,3 @@ def test_bad_requests_are_refused_and_leave_nothing(tmp_path):
     with pytest.raises(ModelError, match="no such folder"):
         kcinn.export_model(model, tmp_path / "nowhere" / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
-
-
-def test_the_published_architecture():
-    config = Config.paper()
-    small = {key: getattr(toy.CONFIG, key) for key in toy.CONFIG.__dataclass_fields__ if key.startswith("emulator")}
-    small |= {"components": 24, "draws": 512, "emulator_steps": 200}
-    model = fit(toy.grid(400), observation=toy.OBSERVATION, config=Config(**{**vars(config), **small}), epochs=1)
-    kernels = [tuple(w.shape) for w in model.flow.trainable_variables if len(w.shape) == 2]
-    assert kernels.count((512, 512)) == 8 * 2 * 2  # between three hidden layers of two subnets in eight blocks
-    dense = [tuple(w.shape) for w in model.encoder.trainable_variables if len(w.shape) == 2]
-    assert dense[1:] == [(512, 512), (512, 512), (512, 256)]
-    drawn = model.sample(*toy.observed(TRUTH[:2], 100.0), n_samples=20)["labels"]
-    assert np.all(toy.SPACE.contains(drawn))
