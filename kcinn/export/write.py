@@ -76,13 +76,16 @@ def export_model(model: CINN, folder: str | os.PathLike[str], *, format: str = "
     return folder
 
 
-def _traceable(model: CINN, names: tuple[str, ...]) -> dict[str, Any]:
-    """The functions of a portable model as ``tf.function`` with fixed names, types and, where known, sizes."""
+def _traceable(model: CINN, names: tuple[str, ...], *, shared: bool) -> dict[str, Any]:
+    """The functions of a portable model as ``tf.function`` with fixed names, types and, where known, sizes.
+
+    If `shared`, one copy of the encoder serves all of them.
+    """
     import tensorflow as tf
 
     sizes = {"n_pixels": model.instrument.n_pixels, "n_labels": len(model.label_space)}
     spectrum = [tf.TensorSpec([None, sizes["n_pixels"]], "float32")] * 3
-    portable = Portable(model, tf.function(input_signature=spectrum))
+    portable = Portable(model, tf.function(input_signature=spectrum)) if shared else Portable(model)
 
     def traceable(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
         signature = [
@@ -97,7 +100,7 @@ def _traceable(model: CINN, names: tuple[str, ...]) -> dict[str, Any]:
 def _write_savedmodel(model: CINN, folder: Path) -> None:
     import tensorflow as tf
 
-    functions = _traceable(model, ("sample", "summary", "log_prob"))
+    functions = _traceable(model, ("sample", "summary", "log_prob"), shared=True)
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     for name, function in functions.items():
@@ -113,7 +116,8 @@ def _write_onnx(model: CINN, folder: Path) -> None:
     from tf2onnx.tfonnx import process_tf_graph
 
     handlers = {name: (make_default_custom_op_handler(DOMAIN), []) for name in ONNX_FUNCTIONS}
-    for name, function in _traceable(model, ("sample", "summary")).items():
+    # tf2onnx wires the loops of a function into its first caller, so nothing can be shared
+    for name, function in _traceable(model, ("sample", "summary"), shared=False).items():
         concrete = function.get_concrete_function()
         inputs = [tensor.name for tensor in concrete.inputs if tensor.dtype != tf.resource]
         outputs = [tensor.name for tensor in concrete.outputs]
