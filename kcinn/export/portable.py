@@ -134,7 +134,8 @@ class Portable:
         encoding, said = self._encoded(spectra)
         drawn = self.model.draw_encoded(noise, encoding)
         measured = {key: drawn[key] for key in ("chi_square", "velocity", "extrapolation")}
-        return drawn["labels"], {**measured, **said, "snr": spectra["snr"], "n_pixels": spectra["n_pixels"]}, usable
+        labels = ops.where(usable[:, None, None], drawn["labels"], 0.0)  # runtimes sort and count NaN each in its way
+        return labels, {**measured, **said, "snr": spectra["snr"], "n_pixels": spectra["n_pixels"]}, usable
 
     def _said(self, middle: Any, measured: dict[str, Any], usable: Any) -> dict[str, Any]:
         bits = conditions(self.model, middle, {**measured, "n_pixels": ops.cast(measured["n_pixels"], "float32")})

@@ -40,7 +40,7 @@ def summarise_by_sorting(labels: Any) -> Summary:
     # the histogram of `_mode`: samples on an edge belong to the bin below it
     place = ops.ceil((ordered - middle[..., None]) / scatter[..., None] * (0.5 * BINS / REACH) + 0.5 * BINS) - 1.0
     inside = (place >= 0.0) & (place < BINS)
-    bins = ops.cast(ops.clip(place, 0, BINS - 1), "int32") + BINS * ops.reshape(
+    bins = ops.cast(ops.where(inside, place, 0.0), "int32") + BINS * ops.reshape(
         ops.arange(n * n_labels, dtype="int32"), (-1, n_labels, 1)
     )
     counts = ops.segment_sum(
