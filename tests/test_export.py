@@ -13,7 +13,7 @@ import toy
 
 import kcinn
 from kcinn.errors import ModelError
-from kcinn.posterior import Flag
+from kcinn.flag import Flag
 from kcinn.spectra import Spectra
 
 HERE = Path(__file__).parent

@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from kcinn.flag import MEANINGS
 from kcinn.model import CINN
 from kcinn.model_file import sha256
-from kcinn.posterior import MEANINGS
 
 FORMAT = "kcinn-export/1"
 

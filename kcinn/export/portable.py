@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from kcinn.flag import Flag
 from kcinn.inference import NORMALISED, conditions
-from kcinn.model import CINN, MISSED
+from kcinn.model.cinn import CINN, MISSED
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.summarise import summarise_by_sorting
 from kcinn.outlier import NOISE, NOISE_PEAK, Outlier
-from kcinn.posterior import Flag
 from kcinn.spectra import Spectra
 
 

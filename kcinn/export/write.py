@@ -115,7 +115,7 @@ def _write_onnx(model: CINN, folder: Path) -> None:
     from tf2onnx.tf_loader import from_function
     from tf2onnx.tfonnx import process_tf_graph
 
-    handlers = {name: (make_default_custom_op_handler(DOMAIN), []) for name in ONNX_FUNCTIONS}
+    handlers: dict[str, Any] = {name: (make_default_custom_op_handler(DOMAIN), []) for name in ONNX_FUNCTIONS}
     # tf2onnx wires the loops of a function into its first caller, so nothing can be shared
     for name, function in _traceable(model, ("sample", "summary"), shared=False).items():
         concrete = function.get_concrete_function()

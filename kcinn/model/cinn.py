@@ -19,7 +19,7 @@ from kcinn.model.likelihood import Likelihood
 from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
 from kcinn.model_file import check_sha256, find_model, read_config
-from kcinn.nn.compiled import Compiled
+from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.outlier import Outlier
 from kcinn.preparation import prepared
@@ -99,7 +99,7 @@ class CINN(Network):
         encoding, said = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
         noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed, quasi=quasi)
         compiled = self._compiled_draw_with_density if log_prob else self._compiled_draw
-        return {**compiled.in_chunks(batch_size, noise, encoding), **said}
+        return {**compiled.in_chunks(rows_in_cache(n_samples, batch_size), noise, encoding), **said}
 
     def encoded(
         self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL, gap: bool = True
