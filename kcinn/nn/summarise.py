@@ -9,6 +9,7 @@ from keras import ops
 
 from kcinn.marginals import BINS, QUANTILES, REACH, Summary, distances, smoothing
 
+MOST_HALVINGS = 24  # of a number of samples, to find how many lie below a threshold: up to 16 million
 HALVINGS = 22  # of the interval in which a quantile lies: to 2e-7 of the range of the samples
 
 
@@ -26,7 +27,7 @@ def summarise(labels: Any) -> Summary:
 
 def summarise_by_sorting(labels: Any) -> Summary:
     """As `summarise`, for any number of samples, which may be unknown when the graph is made."""
-    n_labels, (n, n_samples) = labels.shape[2], ops.shape(labels)[:2]
+    n_samples = ops.shape(labels)[1]
     mean, covariance = _moments(labels)
     ordered = ops.sort(ops.transpose(labels, (0, 2, 1)), axis=-1)
     last = ops.cast(n_samples - 1, "float32")
@@ -37,21 +38,29 @@ def summarise_by_sorting(labels: Any) -> Summary:
     quantiles = lower + (position - ops.cast(rank, "float32")) * (upper - lower)
     low, middle, high = (quantiles[..., k] for k in range(len(QUANTILES)))
     scatter = _scatter(low, middle, high)
-    # the histogram of `_mode`: samples on an edge belong to the bin below it
-    place = ops.ceil((ordered - middle[..., None]) / scatter[..., None] * (0.5 * BINS / REACH) + 0.5 * BINS) - 1.0
-    inside = (place >= 0.0) & (place < BINS)
-    bins = ops.cast(ops.where(inside, place, 0.0), "int32") + BINS * ops.reshape(
-        ops.arange(n * n_labels, dtype="int32"), (-1, n_labels, 1)
-    )
-    counts = ops.segment_sum(
-        ops.reshape(ops.cast(inside, "float32"), (-1,)), ops.reshape(bins, (-1,)), num_segments=n * n_labels * BINS
-    )
+    edges = ops.convert_to_tensor(np.linspace(-REACH, REACH, BINS + 1, dtype=np.float32))
+    below = ops.cast(_count_sorted(ordered, middle[..., None] + scatter[..., None] * edges), "float32")
     distance, points = (ops.convert_to_tensor(array) for array in distances())
     bandwidth = 0.9 * ops.power(last + 1.0, -0.2)
     kernel = ops.exp(-0.5 * ops.square(distance / bandwidth))
-    density = ops.matmul(ops.reshape(counts, (-1, n_labels, BINS)), kernel)
+    density = ops.matmul(below[..., 1:] - below[..., :-1], kernel)
     mode = middle + scatter * ops.take(points, ops.argmax(density, axis=-1))
     return Summary(ops.transpose(quantiles, (0, 2, 1)), mode, mean, covariance)
+
+
+def _count_sorted(ordered: Any, thresholds: Any) -> Any:
+    """Number of sorted samples ``(n, n_labels, n_samples)`` up to each threshold ``(n, n_labels, n_thresholds)``."""
+    n_samples = ops.shape(ordered)[2]
+
+    def halve(_: Any, interval: tuple[Any, Any]) -> tuple[Any, Any]:
+        fewest, most = interval
+        middle = (fewest + most) // 2
+        reached = ops.take_along_axis(ordered, ops.minimum(middle, n_samples - 1), axis=2) <= thresholds
+        open_ = fewest < most
+        return ops.where(open_ & reached, middle + 1, fewest), ops.where(open_ & ~reached, middle, most)
+
+    none = ops.zeros_like(thresholds, dtype="int32")
+    return ops.fori_loop(0, MOST_HALVINGS, halve, (none, none + n_samples))[0]
 
 
 def _moments(labels: Any) -> tuple[Any, Any]:
