@@ -20,6 +20,7 @@ _PUBLIC = {
     "Posterior": "kcinn.posterior",
     "Spectra": "kcinn.spectra",
     "SyntheticGrid": "kcinn.grid",
+    "export_model": "kcinn.export",
     "fit": "kcinn.training",
     "load": "kcinn.model",
     "predict": "kcinn.inference",

@@ -61,6 +61,14 @@ class Config:
             return cls(encoder=encoder, depth=8, width=256, base="conditional", learning_rate=1e-3, weight_decay=1e-4)
         return cls(encoder=encoder)
 
+    @classmethod
+    def paper(cls) -> Config:
+        """The published kind of architecture (Ksoll et al. 2026, arXiv:2602.18340), for comparison.
+
+        A dense encoder 3 x 512 with 256 features, and eight affine blocks whose subnets have three layers of 512.
+        """
+        return cls(encoder="dense", depth=8, width=512, hidden=3, learning_rate=1e-3, weight_decay=1e-4)
+
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise KcinnError(f"encoder must be one of {', '.join(ENCODERS)}. Received: {self.encoder!r}")

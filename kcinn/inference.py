@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from tqdm import tqdm
 
 from kcinn.errors import SpectraError
 from kcinn.flag import Flag
-from kcinn.labels import LabelSpace
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
 from kcinn.preparation import prepared
@@ -24,6 +25,7 @@ logger = logging.getLogger("kcinn")
 FEW = 1.0 / 3.0
 POOR = 4.0  # reduced chi-square
 EDGE = 0.02
+NORMALISED = (0.2, 1.5)  # between which the median flux of a spectrum without its continuum lies
 
 
 def predict(
@@ -36,6 +38,7 @@ def predict(
     normalise: bool = False,
     gap: bool = True,
     log_prob: bool = False,
+    quasi: bool = False,
     seed: int = 0,
     first: int = 0,
     verbose: int = 0,
@@ -65,6 +68,10 @@ def predict(
     log_prob : bool
         Keep the posterior density of every sample, which `Posterior.reweight` with a likelihood and
         `Posterior.joint_mode` need.
+    quasi : bool
+        Make samples from quasi-random instead of random noise (a scrambled Sobol set, shifted at random for every
+        spectrum): they fill the posterior more evenly, so that a few hundred give summaries as exact as thousands of
+        random ones. They are not independent of each other. `n_samples` must be a power of two.
     seed : int
     first : int
         Position of the first spectrum in a larger set: its samples are those that it has there.
@@ -94,8 +101,8 @@ def predict(
     if wrong.any():
         raise SpectraError(
             f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux "
-            f"outside 0.2 to 1.5, the first is {spectra.ids[wrong][0]}. Normalise them, or pass normalise=True (on the "
-            "command line --normalise)."
+            f"outside {NORMALISED[0]} to {NORMALISED[1]}, the first is {spectra.ids[wrong][0]}. "
+            "Normalise them, or pass normalise=True (on the command line --normalise)."
         )
     pieces = []
     for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
@@ -105,7 +112,7 @@ def predict(
         pieces.append(
             model.sample(
                 part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=first + start,
-                batch_size=batch_size, gap=gap, log_prob=log_prob,
+                batch_size=batch_size, gap=gap, log_prob=log_prob, quasi=quasi,
             )
         )  # fmt: skip
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
@@ -128,7 +135,7 @@ def has_continuum_at_one(spectra: Spectra) -> NDArray[np.bool_]:
     wrong = np.zeros(len(spectra), dtype=bool)
     some = ~spectra.mask.all(axis=1)
     typical = np.nanmedian(np.where(spectra.mask, np.nan, spectra.flux)[some], axis=1)
-    wrong[some] = ~((typical > 0.2) & (typical < 1.5))
+    wrong[some] = ~((typical > NORMALISED[0]) & (typical < NORMALISED[1]))
     return ~wrong
 
 
@@ -140,24 +147,33 @@ def flags(
     estimated: bool | NDArray[np.bool_],
 ) -> NDArray[np.int32]:
     """Bits of `Flag` from the medians ``(n, n_targets)``, the diagnostics and what `CINN.sample` says of its draw."""
-    low, high = model.observation.snr
-    conditions: dict[Flag, Any] = {
-        Flag.FEW_PIXELS: diagnostics["n_pixels"] < FEW * model.instrument.n_pixels,
-        Flag.POOR_FIT: diagnostics["chi_square"] > POOR,
-        Flag.EDGE: _near_edge(median, model.label_space),
-        Flag.SNR_RANGE: (diagnostics["snr"] < low) | (diagnostics["snr"] > high),
-        Flag.VELOCITY: np.abs(diagnostics["velocity"]) > 3.0 * max(model.observation.velocity, 0.1),
-        Flag.EXTRAPOLATION: drawn["extrapolation"] >= 5.0,
-        Flag.ESTIMATED_ERROR: estimated,
-        Flag.GAP: drawn["gap"],
-        Flag.OUTLIER: drawn["outlier"] > 1.0,
-    }
     flag = np.zeros(len(median), dtype=np.int32)
-    for bit, condition in conditions.items():
+    bits = conditions(model, median, {**diagnostics, **drawn})
+    for bit, condition in {**bits, Flag.ESTIMATED_ERROR: estimated}.items():
         flag |= np.where(condition, int(bit), 0).astype(np.int32)
     return flag
 
 
-def _near_edge(values: NDArray[np.floating], space: LabelSpace) -> NDArray[np.bool_]:
-    unit = (values - space.lower) / (space.upper - space.lower)
-    return np.any((unit < EDGE) | (unit > 1.0 - EDGE), axis=1)
+def conditions(model: CINN, median: Any, measured: Mapping[str, Any]) -> dict[Flag, Any]:
+    """Which rows deserve a flag; of arrays or tensors, so that an exported model says the same.
+
+    Parameters
+    ----------
+    model : CINN
+    median : array or tensor, shape (n, n_targets)
+    measured : mapping of str to array or tensor (n,)
+        `n_pixels`, `snr`, `chi_square`, `velocity`, `extrapolation`, `gap`, `outlier`.
+    """
+    low, high = model.observation.snr
+    lower, upper = model.label_space.lower.astype(np.float32), model.label_space.upper.astype(np.float32)
+    from_middle = abs((median - lower) / (upper - lower) - 0.5)
+    return {
+        Flag.FEW_PIXELS: measured["n_pixels"] < FEW * model.instrument.n_pixels,
+        Flag.POOR_FIT: measured["chi_square"] > POOR,
+        Flag.EDGE: reduce(or_, (from_middle[:, k] > 0.5 - EDGE for k in range(len(lower)))),
+        Flag.SNR_RANGE: (measured["snr"] < low) | (measured["snr"] > high),
+        Flag.VELOCITY: abs(measured["velocity"]) > 3.0 * max(model.observation.velocity, 0.1),
+        Flag.EXTRAPOLATION: measured["extrapolation"] >= 5.0,
+        Flag.GAP: measured["gap"],
+        Flag.OUTLIER: measured["outlier"] > 1.0,
+    }

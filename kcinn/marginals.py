@@ -31,10 +31,17 @@ def smoothing(n_samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32],
     Edges and points are distances from the median in units of the scatter. A Gaussian kernel with the bandwidth of
     Silverman's rule, ``0.9 scatter n_samples^-1/5``.
     """
+    edges = np.linspace(-REACH, REACH, BINS + 1)
+    distance, points = distances()
+    kernel = np.exp(-0.5 * (distance / (0.9 * n_samples**-0.2)) ** 2)
+    return edges.astype(np.float32), points, kernel.astype(np.float32)
+
+
+def distances() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Distances of the points of `smoothing` from the centres of the bins, ``(BINS, POINTS)``, and the points."""
     edges, points = np.linspace(-REACH, REACH, BINS + 1), np.linspace(-REACH, REACH, POINTS)
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    kernel = np.exp(-0.5 * ((points - centres[:, None]) / (0.9 * n_samples**-0.2)) ** 2)
-    return edges.astype(np.float32), points.astype(np.float32), kernel.astype(np.float32)
+    distance = points - 0.5 * (edges[1:] + edges[:-1])[:, None]
+    return distance.astype(np.float32), points.astype(np.float32)
 
 
 def summarise(samples: NDArray[np.float32]) -> Summary:

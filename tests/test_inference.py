@@ -184,3 +184,21 @@ def test_unknown_ending_is_refused(tmp_path):
     with pytest.raises(KcinnError, match=r"\.fits.*catalogue\.xyz"):
         gaussian_posterior(10).write(tmp_path / "catalogue.xyz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_quasi_random_samples_summarise_better_and_stay_with_their_star(toy_model):
+    many = predict(toy_model, spectra(), n_samples=32768)
+    random, quasi = (predict(toy_model, spectra(), n_samples=256, quasi=flag) for flag in (False, True))
+    scatter = many.samples.std(axis=1)
+
+    def error(of):
+        return np.sqrt(np.mean(((of.mean - many.mean) / scatter) ** 2))
+
+    assert error(quasi) < 0.5 * error(random)
+    np.testing.assert_allclose(quasi.samples.std(axis=1), scatter, rtol=0.1)
+    second = predict(toy_model, spectra()[1:], n_samples=256, quasi=True, first=1)
+    np.testing.assert_array_equal(second.samples[0], quasi.samples[1])
+    other = predict(toy_model, spectra()[:1], n_samples=256, quasi=True, seed=1)
+    assert np.all(np.abs(other.samples[0] - quasi.samples[0]).max(axis=0) > 0.1 * scatter[0])
+    with pytest.raises(KcinnError, match="powers of two.*n_samples=300"):
+        predict(toy_model, spectra(), n_samples=300, quasi=True)

@@ -8,6 +8,7 @@ import click
 
 from kcinn import __version__
 from kcinn.cli.check import check
+from kcinn.cli.export import export
 from kcinn.cli.grid import convert, synthesize
 from kcinn.cli.model import demo, fit, info
 from kcinn.cli.predict import predict
@@ -32,5 +33,5 @@ def main() -> None:
     """Posteriors of stellar parameters and abundances from spectra."""
 
 
-for command in (synthesize, convert, fit, predict, check, pack, survey, merge, verify, info, demo):
+for command in (synthesize, convert, fit, predict, check, pack, survey, merge, verify, info, export, demo):
     main.add_command(command)

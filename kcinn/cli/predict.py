@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED
+from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUASI, QUIET, SEED
 
 
 @click.command()
@@ -24,6 +24,7 @@ from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED
     "--gap/--no-gap", default=True, show_default=True,
     help="Add the typical error of the synthesis to the errors of spectra that it misses by more than noise.",
 )  # fmt: skip
+@QUASI
 @MEDIUM
 @POWER
 @NORMALISE
@@ -31,7 +32,8 @@ from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED
 @QUIET
 def predict(
     model: Path, spectra: tuple[Path, ...], output: Path, samples: int, snr: float | None, medium: str | None,
-    resolving_power: float | None, normalise: bool, gap: bool, seed: int, quiet: bool,
+    resolving_power: float | None, normalise: bool, gap: bool, quasi: bool, seed: int,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Posteriors of the spectra in some files, on any wavelength grids, as one catalogue."""
     from kcinn.model_file import read_config
@@ -54,6 +56,7 @@ def predict(
             resolving_power=resolving_power,
             normalise=normalise,
             gap=gap,
+            quasi=quasi,
             seed=seed,
             verbose=not quiet,
         )

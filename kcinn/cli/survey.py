@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED
+from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUASI, QUIET, SEED
 
 INCOMPLETE = 1  # exit status of a run that went on without some shards
 
@@ -61,6 +61,7 @@ def pack(
 @click.option("--gap/--no-gap", default=True, show_default=True, help="As for predict.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--shard-size", type=click.IntRange(min=1), default=2048, show_default=True)
+@QUASI
 @POWER
 @NORMALISE
 @SEED
@@ -69,7 +70,8 @@ def pack(
 def survey(
     context: click.Context, model: Path, spectra: tuple[Path, ...], output: Path, n_samples: int, engine: str,
     address: str | None, num_gpus: float | None, shard: str | None, keep_samples: bool, resume: bool, strict: bool,
-    gap: bool, batch_size: int, shard_size: int, resolving_power: float | None, normalise: bool, seed: int, quiet: bool,
+    gap: bool, quasi: bool, batch_size: int, shard_size: int, resolving_power: float | None, normalise: bool, seed: int,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Posteriors of all spectra of packed files, in parts that survive whatever ends the run.
 
@@ -79,7 +81,7 @@ def survey(
 
     report = run(
         model, spectra, output, n_samples=n_samples, seed=seed, engine=engine, address=address, num_gpus=num_gpus,
-        shard=shard, keep_samples=keep_samples, resume=resume, strict=strict, gap=gap, normalise=normalise,
+        shard=shard, keep_samples=keep_samples, resume=resume, strict=strict, gap=gap, quasi=quasi, normalise=normalise,
         resolving_power=resolving_power, batch_size=batch_size, shard_size=shard_size, verbose=not quiet,
     )  # fmt: skip
     click.echo(str(report))

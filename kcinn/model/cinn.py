@@ -19,7 +19,7 @@ from kcinn.model.likelihood import Likelihood
 from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
 from kcinn.model_file import check_sha256, find_model, read_config
-from kcinn.nn.compiled import Compiled
+from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.outlier import Outlier
 from kcinn.preparation import prepared
@@ -66,6 +66,7 @@ class CINN(Network):
         batch_size: int = ROWS_PER_CALL,
         gap: bool = True,
         log_prob: bool = False,
+        quasi: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """Draw from the posterior.
 
@@ -85,6 +86,8 @@ class CINN(Network):
             Whether the synthetic gap may be added.
         log_prob : bool
             Whether to evaluate the posterior density of every sample, which costs about as much as drawing it.
+        quasi : bool
+            Whether samples come from quasi-random noise, which fills the posterior more evenly; see `predict`.
 
         Returns
         -------
@@ -94,9 +97,9 @@ class CINN(Network):
             `log_prob` ``(n, n_samples)`` in the units of the labels.
         """
         encoding, said = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
-        noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed)
+        noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed, quasi=quasi)
         compiled = self._compiled_draw_with_density if log_prob else self._compiled_draw
-        return {**compiled.in_chunks(batch_size, noise, encoding), **said}
+        return {**compiled.in_chunks(rows_in_cache(n_samples, batch_size), noise, encoding), **said}
 
     def encoded(
         self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL, gap: bool = True

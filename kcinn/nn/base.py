@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.special import ndtri, stdtrit
 
 from kcinn.nn.couplings import soft_clamp
 from kcinn.nn.subnet import Subnet
@@ -79,6 +81,15 @@ class Base(keras.layers.Layer):
         """Noise of shape ``(*shape, n_labels)`` for `from_noise`."""
         return rng.standard_normal((*shape, self.n_labels), dtype=np.float32)
 
+    def spread(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Points inside the unit cube ``(n_samples, n_labels)`` as noise; its mean is 0 and its covariance 1."""
+        noise = ndtri(points)
+        noise -= noise.mean(axis=0)
+        if len(noise) > self.n_labels:
+            factor = np.linalg.cholesky(noise.T @ noise / len(noise))
+            noise = solve_triangular(factor, noise.T, lower=True).T
+        return noise.astype(np.float32)
+
     def from_noise(self, noise: Any, conditioned: Any = None) -> Any:
         """Turn noise into draws from this distribution, shape ``(..., n_labels)``."""
         return noise
@@ -126,6 +137,10 @@ class StudentTBase(Base):
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return rng.standard_t(self.degrees_of_freedom, (*shape, self.n_labels)).astype(np.float32)
+
+    def spread(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Points inside the unit cube ``(n_samples, n_labels)`` as noise."""
+        return stdtrit(self.degrees_of_freedom, points).astype(np.float32)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "degrees_of_freedom": self.degrees_of_freedom}

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+IN_CACHE = 8192  # samples whose hidden layers a core's cache holds
+
 
 class Compiled:
     """Compile `function` once per set of input shapes and call it on NumPy arrays.
@@ -85,6 +87,12 @@ def jit_suits_long_graphs() -> bool:
     """Whether a Keras model of many small steps should be compiled just in time: on JAX it must, XLA for TensorFlow
     takes longer for it than the plain graph does."""
     return keras.backend.backend() == "jax"
+
+
+def rows_in_cache(n_samples: int, at_most: int) -> int:
+    """Rows of `n_samples` samples that a flow should be given at a time: on a CPU, what passes between its layers then
+    stays in the cache."""
+    return at_most if on_accelerator() else max(1, min(at_most, IN_CACHE // n_samples))
 
 
 def on_accelerator() -> bool:

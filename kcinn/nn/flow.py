@@ -16,6 +16,7 @@ from kcinn.nn.base import ConditionalBase, NormalBase, StudentTBase
 from kcinn.nn.compiled import Compiled
 from kcinn.nn.couplings import AffineCoupling, SplineCoupling
 from kcinn.nn.mixing import ActNorm, FixedPermutation, OrthogonalMixing
+from kcinn.nn.quasi import shifted_sobol
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "silu", "gelu", "mish", "softplus", "tanh")
 KINDS: dict[str, dict[str, Any]] = {
@@ -262,12 +263,21 @@ class ConditionalFlow(keras.Model):
                 samples[rows, start : start + n_at_once] = theta[:, : part.shape[1]]
         return samples
 
-    def draw_noise(self, rows: Iterable[int], n_samples: int, seed: int = 0) -> NDArray[np.float32]:
-        """Noise for `transform`, shape ``(n_rows, n_samples, n_labels)``, from Philox keyed by ``(seed, row)``."""
+    def draw_noise(
+        self, rows: Iterable[int], n_samples: int, seed: int = 0, *, quasi: bool = False
+    ) -> NDArray[np.float32]:
+        """Noise for `transform`, shape ``(n_rows, n_samples, n_labels)``, from Philox keyed by ``(seed, row)``.
+
+        With `quasi`, one scrambled Sobol set for all rows, shifted at random for every row.
+        """
         if not 0 <= seed < 2**64:
             raise KcinnError(f"seed must be between 0 and 2**64 - 1. Received: seed={seed}")
         keys = [np.array([seed, row], np.uint64) for row in rows]
-        noise = [self.base.draw(np.random.Generator(np.random.Philox(key=key)), (n_samples,)) for key in keys]
+        generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
+        if quasi:
+            noise = [self.base.spread(shifted_sobol(each, n_samples, self.n_labels)) for each in generators]
+        else:
+            noise = [self.base.draw(each, (n_samples,)) for each in generators]
         return np.stack(noise) if noise else np.zeros((0, n_samples, self.n_labels), np.float32)
 
     @cached_property

@@ -51,6 +51,12 @@ class FlowMixture(keras.layers.Layer):
         parts = [member.transform(noise[:, k::n], context) for k, member in enumerate(self.members)]
         return ops.concatenate(parts, axis=1)
 
-    def draw_noise(self, rows: Iterable[int], n_samples: int, seed: int = 0) -> NDArray[np.float32]:
-        """Noise for `transform`, as `ConditionalFlow.draw_noise`."""
-        return self.members[0].draw_noise(rows, n_samples, seed)
+    def draw_noise(
+        self, rows: Iterable[int], n_samples: int, seed: int = 0, *, quasi: bool = False
+    ) -> NDArray[np.float32]:
+        """Noise for `transform`, as `ConditionalFlow.draw_noise`; every member gets consecutive quasi-random points."""
+        noise = self.members[0].draw_noise(rows, n_samples, seed, quasi=quasi)
+        if quasi and len(self.members) > 1:  # every other point of a Sobol set lies in one half of the cube
+            order = np.argsort(np.arange(n_samples) % len(self.members), kind="stable")
+            noise[:, order] = noise.copy()
+        return noise

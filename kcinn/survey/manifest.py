@@ -44,6 +44,8 @@ class Options:
         As for `kcinn.predict`.
     keep_samples : bool
         Whether samples are kept beside their summaries.
+    quasi : bool
+        As for `kcinn.predict`.
     """
 
     seed: int = 0
@@ -54,6 +56,7 @@ class Options:
     normalise: bool = False
     resolving_power: float | None = None
     keep_samples: bool = False
+    quasi: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.shard_size < 1 or self.shard_size % self.batch_size:
@@ -63,6 +66,8 @@ class Options:
             )
         if self.n_samples < 2:
             raise SurveyError(f"n_samples must be at least 2. Received: {self.n_samples}")
+        if self.quasi and self.n_samples & (self.n_samples - 1):
+            raise SurveyError(f"Quasi-random samples come in powers of two. Received: n_samples={self.n_samples}")
 
 
 @dataclass(frozen=True)

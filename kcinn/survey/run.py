@@ -84,6 +84,7 @@ def run(
     resume: bool = False,
     strict: bool = False,
     gap: bool = True,
+    quasi: bool = False,
     normalise: bool = False,
     resolving_power: float | None = None,
     batch_size: int = 32,
@@ -102,7 +103,7 @@ def run(
         Files of the format "kcinn-spectra/1", see `kcinn pack`; their stars are numbered through.
     folder : path
         For the parts. Not a folder with anything else in it.
-    n_samples, seed, gap, normalise, resolving_power
+    n_samples, seed, gap, quasi, normalise, resolving_power
         As for `kcinn.predict`.
     engine : {"local", "ray"}
     address : str, optional
@@ -132,7 +133,7 @@ def run(
     if engine not in ENGINES:
         raise SurveyError(f"engine must be one of {', '.join(ENGINES)}. Received: {engine!r}")
     paths = [spectra] if isinstance(spectra, str | os.PathLike) else list(spectra)
-    options = Options(seed, n_samples, batch_size, shard_size, gap, normalise, resolving_power, keep_samples)
+    options = Options(seed, n_samples, batch_size, shard_size, gap, normalise, resolving_power, keep_samples, quasi)
     start = time.perf_counter()
     with ExitStack() as stack:
         place = stack.enter_context(Folder.claimed(Path(folder), Manifest.of(model, paths, options), shard, resume))

@@ -15,7 +15,7 @@ from kcinn.errors import SpectraError
 from kcinn.flag import Flag
 from kcinn.inference import diagnose, flags, has_continuum_at_one
 from kcinn.model import CINN, load
-from kcinn.nn.compiled import Compiled, on_accelerator
+from kcinn.nn.compiled import Compiled, on_accelerator, rows_in_cache
 from kcinn.nn.summarise import summarise
 from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
@@ -99,7 +99,8 @@ class Summariser:
         usable = has_continuum_at_one(spectra) & ~(spectra.mask | self.model.ignored).all(axis=1)
         if not usable.any():
             return nothing
-        noise = self.model.flow.draw_noise(range(first, first + len(ids)), self.options.n_samples, self.options.seed)
+        rows, options = range(first, first + len(ids)), self.options
+        noise = self.model.flow.draw_noise(rows, options.n_samples, options.seed, quasi=options.quasi)
         return Batch(ids, usable, estimated, spectra, noise)
 
     def compute(self, batch: Batch) -> Batch:
@@ -109,7 +110,10 @@ class Summariser:
             mask = batch.spectra.mask | ~batch.usable[:, None]
             error = np.maximum(batch.spectra.error, self.model.smallest_error)
             encoding, said = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
-            batch.drawn = {**self._step.in_chunks(size, batch.noise, encoding), **said}
+            batch.drawn = {
+                **self._step.in_chunks(rows_in_cache(self.options.n_samples, size), batch.noise, encoding),
+                **said,
+            }
         return batch
 
     def samples(self, batch: Batch) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kcinn import marginals
-from kcinn.nn.summarise import summarise
+from kcinn.nn.summarise import summarise, summarise_by_sorting
 
 RNG = np.random.default_rng(0)
 SAMPLES = {
@@ -22,13 +22,14 @@ def test_numpy_and_tensors_agree_with_independent_statistics(kind):
     quantiles = np.quantile(samples.astype("f8"), marginals.QUANTILES, axis=1).transpose(1, 0, 2)
     covariance = np.array([np.cov(rows.T.astype("f8")) for rows in samples])
     scatter = samples.std(axis=1).max() + 1e-6
-    host, device = marginals.summarise(samples), summarise(samples)
-    for found in (host, device):
+    host, *devices = marginals.summarise(samples), summarise(samples), summarise_by_sorting(samples)
+    for found in (host, *devices):
         np.testing.assert_allclose(found.quantiles, quantiles, atol=1e-4 * scatter)
         np.testing.assert_allclose(found.mean, samples.mean(axis=1, dtype="f8"), atol=1e-4 * scatter)
         np.testing.assert_allclose(found.covariance, covariance, atol=1e-3 * scatter**2)
     # where two bins nearly tie, rounding decides between them
-    assert np.median(np.abs(device.mode - host.mode)) < 0.01 * scatter + 1e-6 * np.abs(host.mode).max()
+    for device in devices:
+        assert np.median(np.abs(device.mode - host.mode)) < 0.01 * scatter + 1e-6 * np.abs(host.mode).max()
 
 
 @pytest.mark.parametrize(("kind", "peak", "tolerance"), [("normal", 5500.0, 12.0), ("skewed", 0.1, 0.03)])
