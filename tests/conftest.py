@@ -1,17 +1,54 @@
+"""How the tests share two cores: a worker for each, and what takes long is made once for both."""
+
+import fcntl
+import os
+
 import pytest
-import toy
 
-from kcinn.training import fit
-
-
-@pytest.fixture(scope="session")
-def toy_model():
-    """A model trained on the toy world, shared by all tests that need one."""
-    return fit(toy.grid(), observation=toy.OBSERVATION, config=toy.CONFIG, epochs=25, batch_size=256, verbose=0)
+# before TensorFlow is imported: a worker keeps to its core, and sums have the same order on every machine
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 
 @pytest.fixture(scope="session")
-def toy_model_file(toy_model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "toy.keras"
-    toy_model.save(path)
-    return path
+def made_once(request, tmp_path_factory):
+    """``made_once(name, make)``: a path at which the first worker that asks has called ``make(path)``."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        folder = folder.parent
+
+    def path_of(name, make):
+        path = folder / name
+        with open(folder / f"{name}.made", "a+") as made:
+            fcntl.flock(made, fcntl.LOCK_EX)
+            if made.tell() == 0:
+                make(path)
+                made.write("yes")
+        return path
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def toy_model_file(made_once):
+    """A model trained on the toy world."""
+
+    def train(path):
+        import toy
+
+        from kcinn.training import fit
+
+        options = {"observation": toy.OBSERVATION, "config": toy.CONFIG, "epochs": 25, "batch_size": 256, "verbose": 0}
+        fit(toy.grid(), **options).save(path)
+
+    return made_once("toy.keras", train)
+
+
+@pytest.fixture(scope="session")
+def toy_model(toy_model_file):
+    """The same model for all tests of a worker, so that each of its functions is compiled once there."""
+    import kcinn
+
+    return kcinn.load(toy_model_file)

@@ -1,4 +1,5 @@
-"""The contract and the golden files on the other backends: a process for each, as Keras chooses it at import."""
+"""The contract, the golden flows and the golden model on the other backends: a process for each, as Keras chooses its
+backend at import."""
 
 import importlib.util
 import os
@@ -9,6 +10,12 @@ from pathlib import Path
 import keras
 import pytest
 
+FOLDER = Path(__file__).parent
+FILES = [
+    FOLDER.parent / "test_golden_model.py",
+    *(FOLDER / name for name in ("test_contract.py", "test_base.py", "test_golden.py")),
+]
+
 
 @pytest.mark.parametrize(
     "backend", [name for name in ("tensorflow", "jax", "torch") if name != keras.backend.backend()]
@@ -16,9 +23,8 @@ import pytest
 def test_contract_holds_on(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    files = [str(Path(__file__).parent / name) for name in ("test_contract.py", "test_base.py", "test_golden.py")]
     whole_flows = "not step and not layer and not one-label and not integrates and not samples"  # for the time it takes
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", whole_flows, *files]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", whole_flows, *FILES]
     quick_to_compile = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     environment = {**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": quick_to_compile}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
