@@ -8,7 +8,6 @@ import kcinn
 from kcinn.diagnostics import recovery
 from kcinn.errors import ModelError
 
-
 N_SAMPLES = 500  # of nearly every call: another number is compiled anew
 
 
