@@ -11,6 +11,13 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
+# each asks for minutes and goes to one worker as a whole, so they come first
+LONGEST = ["test_trust", "test_run", "test_commands", "test_pack", "test_training", "test_demo", "test_backends"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def made_once(request, tmp_path_factory):

@@ -14,6 +14,7 @@ from kcinn.posterior import Posterior
 from kcinn.spectra import Spectra
 from kcinn.wavelength import air_to_vacuum
 
+N_SAMPLES = 500  # of every call: another number would be compiled anew
 TRUTH = np.array([[5500.0, -0.5, 0.1], [4800.0, -1.2, 0.3], [6200.0, 0.1, 0.0]])
 
 
@@ -24,7 +25,7 @@ def spectra(snr=150.0, **changes):
 
 
 def test_truth_lies_within_the_posterior(toy_model):
-    posterior = predict(toy_model, spectra(), n_samples=1000)
+    posterior = predict(toy_model, spectra(), n_samples=N_SAMPLES)
     pull = (posterior.median - TRUTH) / posterior.samples.std(axis=1)
     assert np.all(np.abs(pull) < 4.5)
     assert np.all(posterior.flag == 0)
@@ -39,8 +40,10 @@ def test_medium_and_grid_do_not_matter(toy_model):
     pieces = [np.interp(fine, toy.INSTRUMENT.wavelength, row) for row in toy.flux(TRUTH)]
     error = 0.01
     flux = np.array(pieces) + error * rng.normal(size=(3, len(fine)))
-    posterior = predict(toy_model, Spectra(air_to_vacuum(fine), flux, error=error, medium="vacuum"), n_samples=500)
-    direct = predict(toy_model, spectra(), n_samples=500)
+    posterior = predict(
+        toy_model, Spectra(air_to_vacuum(fine), flux, error=error, medium="vacuum"), n_samples=N_SAMPLES
+    )
+    direct = predict(toy_model, spectra(), n_samples=N_SAMPLES)
     spread = np.hypot(posterior.samples.std(axis=1), direct.samples.std(axis=1))
     assert np.all(np.abs(posterior.median - direct.median) < 4.0 * spread + 0.01 * (toy.SPACE.upper - toy.SPACE.lower))
 
@@ -75,7 +78,7 @@ def test_pixels_outside_are_masked_and_few_pixels_are_flagged(toy_model):
     part = slice(20, 140)
     flux, error, _ = toy.observed(TRUTH, 150.0)
     few = Spectra(toy.INSTRUMENT.wavelength[part], flux[:, part], error=error[:, part], medium="air")
-    posterior = predict(toy_model, few, n_samples=200)
+    posterior = predict(toy_model, few, n_samples=N_SAMPLES)
     assert np.all(posterior.flag & Flag.FEW_PIXELS)
     assert np.all(posterior.diagnostics["n_pixels"] <= 120)
     assert np.all(np.isfinite(posterior.samples))
@@ -87,12 +90,12 @@ def test_the_synthetic_gap_widens_what_the_synthesis_misses_and_nothing_else(toy
     flux, error, _ = toy.observed(labels, 150.0, seed=3)
     flux[::2] += gap * np.random.default_rng(4).normal(size=flux.shape)[::2]
     observed = Spectra(toy.INSTRUMENT.wavelength, flux, error=error, medium="air")
-    plain = predict(toy_model, observed, n_samples=300)
+    plain = predict(toy_model, observed, n_samples=N_SAMPLES)
     assert not np.any(plain.flag & Flag.GAP)  # a grid of another engine: its gap is not known
     try:
         toy_model.gap.assign(gap)
-        posterior = predict(toy_model, observed, n_samples=300)
-        off = predict(toy_model, observed, n_samples=300, gap=False)
+        posterior = predict(toy_model, observed, n_samples=N_SAMPLES)
+        off = predict(toy_model, observed, n_samples=N_SAMPLES, gap=False)
     finally:
         toy_model.gap.assign(np.zeros_like(gap))
     np.testing.assert_array_equal(off.samples, plain.samples)
@@ -110,7 +113,7 @@ def test_the_synthetic_gap_widens_what_the_synthesis_misses_and_nothing_else(toy
 def test_errors_smaller_than_any_in_the_training_count_as_the_smallest(toy_model):
     flux, error, _ = toy.observed(np.array([[5500.0, -0.5, 0.1]]), toy.OBSERVATION.snr[1])
     believed, boasted = (
-        predict(toy_model, Spectra(toy.INSTRUMENT.wavelength, flux, error=e, medium="air"), n_samples=50)
+        predict(toy_model, Spectra(toy.INSTRUMENT.wavelength, flux, error=e, medium="air"), n_samples=N_SAMPLES)
         for e in (error, error / 30.0)
     )
     np.testing.assert_allclose(boasted.samples, believed.samples, rtol=1e-5)
@@ -118,14 +121,14 @@ def test_errors_smaller_than_any_in_the_training_count_as_the_smallest(toy_model
 
 
 def test_flags(toy_model):
-    assert np.all(predict(toy_model, spectra(error=None), n_samples=50).flag & Flag.ESTIMATED_ERROR)
-    assert np.all(predict(toy_model, spectra(snr=5.0), n_samples=50).flag & Flag.SNR_RANGE)
+    assert np.all(predict(toy_model, spectra(error=None), n_samples=N_SAMPLES).flag & Flag.ESTIMATED_ERROR)
+    assert np.all(predict(toy_model, spectra(snr=5.0), n_samples=N_SAMPLES).flag & Flag.SNR_RANGE)
     flux = 1.0 - 0.4 * (np.arange(512) % 7 == 0)
     strange = Spectra(toy.INSTRUMENT.wavelength, flux, error=0.01, medium="air")
-    assert predict(toy_model, strange, n_samples=50).flag[0] & Flag.POOR_FIT
+    assert predict(toy_model, strange, n_samples=N_SAMPLES).flag[0] & Flag.POOR_FIT
     edge = toy.observed(np.array([[4001.0, -1.99, 0.0]]), 200.0)
     near = Spectra(toy.INSTRUMENT.wavelength, edge[0], error=edge[1], medium="air")
-    assert predict(toy_model, near, n_samples=200).flag[0] & Flag.EDGE
+    assert predict(toy_model, near, n_samples=N_SAMPLES).flag[0] & Flag.EDGE
 
 
 def test_bad_input_is_refused(toy_model):
@@ -142,7 +145,7 @@ def test_unnormalised_spectra_can_be_normalised(toy_model):
     slope = 3e4 * (1.0 + 0.2 * (toy.INSTRUMENT.wavelength - 5160.0) / 1000.0)
     flux, error, _ = toy.observed(TRUTH, 150.0)
     raw = Spectra(toy.INSTRUMENT.wavelength, flux * slope, error=error * slope, medium="air")
-    posterior = predict(toy_model, raw, normalise=True, n_samples=200)
+    posterior = predict(toy_model, raw, normalise=True, n_samples=N_SAMPLES)
     assert np.all(np.abs(posterior.median - TRUTH)[:, 0] < 600.0)
 
 

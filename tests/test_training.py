@@ -48,7 +48,7 @@ def test_new_labels_keep_the_prior_uniform(toy_model):
         np.testing.assert_allclose(share, 1 / 8, atol=0.03)
 
 
-def test_a_subset_of_labels_marginalises_the_others(toy_model):
+def test_a_subset_of_labels_marginalises_the_others(toy_model, tmp_path):
     model = train(labels=["fe_h", "teff"], config=dataclasses.replace(toy.CONFIG, emulator_steps=2000), epochs=12)
     assert model.label_space.names == ("fe_h", "teff")
     truth = toy.grid(150, seed=3).labels
@@ -60,6 +60,11 @@ def test_a_subset_of_labels_marginalises_the_others(toy_model):
     assert np.all((ratio > 0.6) & (ratio < 1.8)), ratio
     with pytest.raises(Exception, match="marginalises mg_fe"):
         model.spectrum([[0.0, 5000.0]])
+    model.save(tmp_path / "model.keras")
+    twin = kcinn.load(tmp_path / "model.keras")
+    assert twin.get_config() == model.get_config()
+    for saved, trained in zip(twin.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(saved, trained)
 
 
 @pytest.mark.parametrize("encoder", ["dense", "conv"])
@@ -73,7 +78,8 @@ def test_learned_encoder_learns(encoder, tmp_path):
     assert np.all(np.isfinite(drawn["labels"]))
     model.save(tmp_path / "model.keras")
     again = kcinn.load(tmp_path / "model.keras").sample(*spectra, n_samples=100)
-    np.testing.assert_allclose(again["labels"], drawn["labels"], rtol=1e-4)
+    for name in ("labels", "outlier"):
+        np.testing.assert_allclose(again[name], drawn[name], rtol=1e-4)
 
 
 def test_members_together_are_no_worse_than_on_average():

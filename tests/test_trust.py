@@ -9,14 +9,16 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from kcinn.check import check, check_observed, report
+from kcinn.check import stars as check_stars
+from kcinn.check.synthetic import N_SAMPLES
 from kcinn.cli import main
 from kcinn.errors import GridError, KcinnError, ModelError
 from kcinn.flag import Flag
 from kcinn.inference import predict
-from kcinn.model import load
 from kcinn.spectra import Spectra
 
 SNR = 150.0
+FEW = 50  # samples per spectrum; this and what a check draws (N_SAMPLES) are the only numbers: each is compiled anew
 
 
 def spectra(labels, snr=SNR, seed=0, change=None):
@@ -67,9 +69,9 @@ def test_likelihood_is_the_dense_gaussian(toy_model, stars):
 
 
 def test_reweighting_with_the_likelihood_changes_little(toy_model, stars):
-    posterior = predict(toy_model, spectra(stars[:8]), n_samples=2000, log_prob=True)
+    posterior = predict(toy_model, spectra(stars[:8]), n_samples=N_SAMPLES, log_prob=True)
     exact = posterior.reweight(log_likelihood=toy_model.likelihood(spectra(stars[:8])), log_prior=toy_model.log_prior)
-    assert np.median(exact.diagnostics["ess"]) > 400
+    assert np.median(exact.diagnostics["ess"]) > 0.2 * N_SAMPLES
     shift = (exact.mean - posterior.mean) / posterior.samples.std(axis=1)
     assert np.sqrt(np.mean(shift**2)) < 0.4
     assert np.all(np.isfinite(exact.diagnostics["log_evidence"]))
@@ -77,10 +79,11 @@ def test_reweighting_with_the_likelihood_changes_little(toy_model, stars):
 
 def test_densities_of_samples_are_those_of_the_model(toy_model, stars):
     flux, error, mask = toy.observed(stars[:2], SNR)
-    drawn = toy_model.sample(flux, error, mask, n_samples=30, log_prob=True)
+    drawn = toy_model.sample(flux, error, mask, n_samples=N_SAMPLES, log_prob=True)
     for i in range(2):
         rows = (np.repeat(x[i : i + 1], 30, axis=0) for x in (flux, error, mask))
-        np.testing.assert_allclose(drawn["log_prob"][i], toy_model.log_prob(drawn["labels"][i], *rows), atol=2e-3)
+        expected = toy_model.log_prob(drawn["labels"][i, :30], *rows)
+        np.testing.assert_allclose(drawn["log_prob"][i, :30], expected, atol=2e-3)
 
 
 def test_latent_of_the_truth_is_normal(toy_model):
@@ -106,17 +109,15 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_spectra_from_outside_are_flagged(toy_model, stars, kind):
-    posterior = predict(toy_model, spectra(stars, change=OUTSIDE[kind]), n_samples=50)
+    posterior = predict(toy_model, spectra(stars, change=OUTSIDE[kind]), n_samples=FEW)
     assert np.mean(posterior.flag & Flag.OUTLIER > 0) >= 0.95
 
 
-def test_ordinary_spectra_are_not_outliers(toy_model, toy_model_file):
+def test_ordinary_spectra_are_not_outliers(toy_model):
     ordinary = spectra(toy.grid(1000, seed=8).labels, snr=100.0, seed=2)
-    posterior = predict(toy_model, ordinary, n_samples=20)
+    posterior = predict(toy_model, ordinary, n_samples=FEW)
     assert np.mean(posterior.flag & Flag.OUTLIER > 0) <= 0.02  # 1 percent, and what 1000 spectra allow
     np.testing.assert_array_equal(posterior.flag & Flag.OUTLIER > 0, posterior.diagnostics["outlier"] > 1.0)
-    again = predict(load(toy_model_file), ordinary[:20], n_samples=20)
-    np.testing.assert_allclose(again.diagnostics["outlier"], posterior.diagnostics["outlier"][:20], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +144,7 @@ def test_report(done, tmp_path):
 
 
 def test_stars_of_the_training_give_themselves_away(toy_model):
-    seen = check(toy_model, toy.grid(), n=800, snr=[100.0])
-    assert "WERE in the training" in seen.results["provenance"]
+    assert "WERE in the training" in check_stars.test_stars(toy_model, toy.grid(), 800, None, 0).provenance
 
 
 def test_a_markov_chain_on_the_likelihood_agrees(toy_model, stars, monkeypatch):

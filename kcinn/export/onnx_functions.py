@@ -1,4 +1,4 @@
-"""What ONNX lacks, as functions that travel inside the model: factor and substitution of small matrices, log1p."""
+"""What ONNX or its converter lack, as functions that travel inside the model: Cholesky factor, substitution, log1p."""
 
 from __future__ import annotations
 
@@ -92,6 +92,12 @@ Log1p (x) => (y)
   quotient = Div (logarithm, rounded)
   product = Mul (x, quotient)
   y = Where (is_tiny, x, product)
+}""",
+    # tf2onnx would multiply by 0 and 1, and what is not a number would get through
+    "SelectV2": """
+SelectV2 (condition, a, b) => (chosen)
+{
+  chosen = Where (condition, a, b)
 }""",
     # Keras' argmin and argmax look at the bits of zeros only, for negative ones; to them a cast is as good
     "Bitcast": """

@@ -5,15 +5,17 @@ from kcinn.survey import merge, run
 
 
 @pytest.fixture(scope="session")
-def stars(tmp_path_factory):
-    return pack_stars(tmp_path_factory.mktemp("stars") / "stars.h5")
+def stars(made_once):
+    return made_once("stars.h5", pack_stars)
 
 
 @pytest.fixture(scope="session")
-def undisturbed(toy_model_file, stars, tmp_path_factory):
+def undisturbed(toy_model_file, stars, made_once):
     """Folder of a run that nothing happened to; its catalogue lies beside it."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "out"
-    report = run(toy_model_file, stars, folder, **OPTIONS)
-    assert report.complete and report.n_computed == N and report.unusable == ["star-005", "star-011"]
-    merge(folder, folder.parent / "catalogue.fits")
-    return folder
+
+    def finish(path):
+        report = run(toy_model_file, stars, path / "out", **OPTIONS)
+        assert report.complete and report.n_computed == N and report.unusable == ["star-005", "star-011"]
+        merge(path / "out", path / "catalogue.fits")
+
+    return made_once("undisturbed", finish) / "out"
