@@ -49,7 +49,7 @@ class Config:
     width: int = 96
     hidden: int = 2
     transform: str = "affine"
-    base: str = "normal"
+    base: str = "student_t"
     learning_rate: float = 3e-3
     weight_decay: float = 0.03
     patience: int = 8
@@ -67,7 +67,7 @@ class Config:
 
         A dense encoder 3 x 512 with 256 features, and eight affine blocks whose subnets have three layers of 512.
         """
-        return cls(encoder="dense", depth=8, width=512, hidden=3, learning_rate=1e-3, weight_decay=1e-4)
+        return cls(encoder="dense", depth=8, width=512, hidden=3, base="normal", learning_rate=1e-3, weight_decay=1e-4)
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:

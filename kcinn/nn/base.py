@@ -122,7 +122,7 @@ class StudentTBase(Base):
         The smaller, the heavier the tails.
     """
 
-    def __init__(self, n_labels: int, *, degrees_of_freedom: float = 5.0, **kwargs: Any) -> None:
+    def __init__(self, n_labels: int, *, degrees_of_freedom: float = 15.0, **kwargs: Any) -> None:
         super().__init__(n_labels, **kwargs)
         self.degrees_of_freedom = degrees_of_freedom
 

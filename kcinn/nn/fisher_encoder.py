@@ -18,6 +18,7 @@ from kcinn.nn.pixels import continuum_polynomials, pixels_per_velocity, shift
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 STRETCH = 1536  # pixels whose derivatives are held at a time
 LAST_STEP = 0.5  # prior standard deviations
+SMALLEST_MISFIT = 1e-3  # reduced chi-square whose logarithm is taken
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -89,7 +90,7 @@ class FisherEncoder(Encoder):
 
     @property
     def n_context(self) -> int:
-        return self.emulator.n_labels + len(self.targets) + 1 + len(self.edges)
+        return self.emulator.n_labels + len(self.targets) + 3 + len(self.edges)
 
     def best_fit(self, encoding):
         return encoding.context[:, : self.emulator.n_labels]
@@ -229,6 +230,8 @@ class FisherEncoder(Encoder):
         own = ops.concatenate([nuisances, ops.zeros_like(errors), labels], axis=1)
         step = ops.sqrt(ops.maximum(ops.sum(own * solve(factor, own), axis=-1, keepdims=True), 0.0))
         move = solve(factor, ops.concatenate([nuisances, errors, labels], axis=1))
+        # how far the emulator is off here: few spectra are, and only these deserve wide posteriors
+        strain = ops.sum(ops.square(move[:, self.n_nuisances : -self.emulator.n_labels]), axis=-1, keepdims=True)
         move = ops.clip(move, -LAST_STEP, LAST_STEP)
         velocity = self.velocity * (parameters[:, self.n_nuisances - 1] + move[:, self.n_nuisances - 1])
         labels = parameters[:, self.n_nuisances :] + move[:, -self.emulator.n_labels :]
@@ -240,7 +243,8 @@ class FisherEncoder(Encoder):
         good = ops.cast(inverse_variance > 0, "float32")
         shares = [ops.mean(good[:, a:b], axis=-1, keepdims=True) for a, b in self.edges]
         information = ops.log(ops.diagonal(factor, axis1=1, axis2=2))
-        context = ops.concatenate([phi, information, ops.log1p(step), *shares], axis=-1)
+        misfit = [ops.log1p(strain), ops.log(ops.maximum(chi_square, SMALLEST_MISFIT))]
+        context = ops.concatenate([phi, information, ops.log1p(step), *shares, *misfit], axis=-1)
         return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity)
 
     def _split(self, parameters):
