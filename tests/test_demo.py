@@ -14,13 +14,13 @@ from kcinn.spectra import Spectra
 def test_demo(tmp_path):
     flux, error, _ = toy.observed(np.array([[5500.0, -0.5, 0.1]]), 150.0)
     own = Spectra(toy.INSTRUMENT.wavelength, flux, error=error, medium="air")
-    config = dataclasses.replace(toy.CONFIG, draws=4096)
-    report = demo(tmp_path, grid=toy.grid(1600), spectra=[("mine", own)], config=config, epochs=15, verbose=0)
+    config = dataclasses.replace(toy.CONFIG, emulator_steps=1500, draws=4096)
+    report = demo(tmp_path, grid=toy.grid(800), spectra=[("mine", own)], config=config, epochs=8, verbose=0)
     pictures = {path.stem for path in tmp_path.glob("*.png")}
     assert pictures == {"recovery", "residual-snr", "coverage", "corner", "spectrum", "loss", "corner-mine"}
     assert all(path.stat().st_size > 5000 for path in tmp_path.glob("*.png"))
     assert json.loads((tmp_path / "report.json").read_text()) == report
-    assert report["test_spectra"] == len(Table.read(tmp_path / "catalogue.fits")) == 160
+    assert report["test_spectra"] == len(Table.read(tmp_path / "catalogue.fits")) == 80
     rms = [report["labels"]["teff"][f"{snr:g}"]["rms"] for snr in SNR]
     assert rms[0] > 2.0 * rms[-1]
     assert abs(report["user_spectra"]["mine"]["teff"] - 5500.0) < 200.0
