@@ -35,9 +35,11 @@ def load(folder):
 
 def noise(description, rows, n_samples, seed=0):
     """Noise of the samples of spectra number `rows`; the same as kcinn's own, so that samples are the same, too."""
-    assert description["noise"]["distribution"] == "normal"
     shape = (n_samples, len(description["labels"]))
     generators = [np.random.Generator(np.random.Philox(key=np.array([seed, row], np.uint64))) for row in rows]
+    if description["noise"]["distribution"] == "student_t":
+        freedom = description["noise"]["degrees_of_freedom"]
+        return np.stack([generator.standard_t(freedom, shape) for generator in generators]).astype(np.float32)
     return np.stack([generator.standard_normal(shape, dtype=np.float32) for generator in generators])
 
 

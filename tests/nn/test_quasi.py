@@ -22,7 +22,7 @@ def test_noise_has_the_distribution_of_the_base(base):
     flow = FlowMixture(3, members=1, depth=1, width=8, base=base)
     flow.build({"theta": (None, 3), "context": (None, 2)})
     noise = flow.draw_noise(range(8), 1024, quasi=True)
-    law = stats.norm if base == "normal" else stats.t(5.0)
+    law = stats.norm if base == "normal" else stats.t(flow.members[0].base.degrees_of_freedom)
     for probability in (0.05, 0.5, 0.9):
         found = np.mean(noise < law.ppf(probability), axis=1)
         np.testing.assert_allclose(found, probability, atol=0.01)
