@@ -1,0 +1,28 @@
+"""Sphinx: `sphinx-build -W docs docs/_build`. Notebooks come from `docs/tutorials/`, if executed, or `tutorials/`."""
+
+import shutil
+from pathlib import Path
+
+import kcinn
+
+HERE = Path(__file__).parent
+(HERE / "tutorials").mkdir(exist_ok=True)
+for notebook in (HERE.parent / "tutorials").glob("*.ipynb"):
+    executed = HERE / "tutorials" / notebook.name
+    if not executed.exists() or executed.stat().st_mtime < notebook.stat().st_mtime:
+        shutil.copy(notebook, executed)
+
+project, author, copyright = "kcinn", "The kcinn developers", "The kcinn developers"
+release = kcinn.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_click"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_output_stderr = "remove"  # what TensorFlow says of the machine
+autosummary_generate = True
+autodoc_typehints = "none"  # they are in the signature and in the docstring's words
+numpydoc_class_members_toctree = False
+numpydoc_show_inherited_class_members = False
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"kcinn {release}"
