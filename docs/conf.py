@@ -22,6 +22,7 @@ nb_output_stderr = "remove"  # what TensorFlow says of the machine
 autosummary_generate = True
 autodoc_typehints = "none"  # they are in the signature and in the docstring's words
 numpydoc_class_members_toctree = False
+numpydoc_validation_checks = {"GL08", "PR02", "SS01"}  # a docstring, with a summary, of parameters that exist
 numpydoc_show_inherited_class_members = False
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -1,4 +1,4 @@
-"""Documentation: it names all that is public, its notebooks are committed clean, and the examples for contributors run."""
+"""Documentation: it names all that is public, notebooks are committed clean, the examples for contributors run."""
 
 import json
 import re
