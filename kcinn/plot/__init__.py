@@ -1,7 +1,5 @@
 """Plots of posteriors, their calibration and the spectra behind them; every function returns a matplotlib Figure."""
 
-import matplotlib.pyplot  # noqa: F401  (a notebook shows figures only once this is imported)
-
 from kcinn.plot.honesty import calibration, chi_squares, information, joint_coverage, latent, ranks
 from kcinn.plot.residuals import (
     against_reference,
