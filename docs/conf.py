@@ -1,4 +1,4 @@
-"""Sphinx: `sphinx-build -W docs docs/_build`. Notebooks come from `docs/tutorials/`, if executed, or `tutorials/`."""
+"""Sphinx: `sphinx-build -W docs docs/_build/html`. Notebooks of `docs/tutorials/`, if executed, or `tutorials/`."""
 
 import shutil
 from pathlib import Path
@@ -21,9 +21,10 @@ nb_execution_mode = "off"
 nb_output_stderr = "remove"  # what TensorFlow says of the machine
 autosummary_generate = True
 autodoc_typehints = "none"  # they are in the signature and in the docstring's words
-numpydoc_class_members_toctree = False
+numpydoc_show_class_members = False  # the class template lists them
 numpydoc_validation_checks = {"GL08", "PR02", "SS01"}  # a docstring, with a summary, of parameters that exist
-numpydoc_show_inherited_class_members = False
+numpydoc_validation_exclude = {r"\.__\w+__$", r"Engine\.metadata$", r"Turbospectrum\.metadata$"}  # as that of Engine
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 html_theme = "furo"
 html_title = f"kcinn {release}"
