@@ -107,6 +107,7 @@ class SyntheticGrid:
 
     @property
     def wavelength(self) -> NDArray[np.float64]:
+        """Pixel centres of the instrument, ``(n_pixels,)``, angstrom."""
         return self.instrument.wavelength
 
     @property

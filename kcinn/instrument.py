@@ -188,6 +188,7 @@ class Instrument:
 
     @property
     def n_pixels(self) -> int:
+        """Number of pixels of all arms."""
         return sum(arm.n_pixels for arm in self.arms)
 
     @cached_property

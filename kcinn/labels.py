@@ -85,14 +85,17 @@ class LabelSpace:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the labels, in order."""
         return tuple(label.name for label in self.labels)
 
     @property
     def lower(self) -> NDArray[np.float64]:
+        """Lower edges of the prior box, ``(n_labels,)``."""
         return np.array([label.lower for label in self.labels])
 
     @property
     def upper(self) -> NDArray[np.float64]:
+        """Upper edges of the prior box, ``(n_labels,)``."""
         return np.array([label.upper for label in self.labels])
 
     @property

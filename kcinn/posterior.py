@@ -130,10 +130,12 @@ class Posterior:
 
     @property
     def mean(self) -> NDArray[np.float64]:
+        """Mean of the samples, ``(n_spectra, n_labels)``."""
         return self.samples.mean(axis=1, dtype=np.float64)
 
     @property
     def median(self) -> NDArray[np.float64]:
+        """Median of the samples, ``(n_spectra, n_labels)``."""
         return self.quantile(0.5)
 
     @property
