@@ -1,5 +1,7 @@
 """How the tests share two cores: a worker for each, and what takes long is made once for both."""
 
+import contextlib
+import ctypes
 import fcntl
 import os
 
@@ -11,12 +13,21 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-# each asks for minutes and goes to one worker as a whole, so they come first
-LONGEST = ["test_trust", "test_run", "test_commands", "test_pack", "test_training", "test_demo", "test_backends"]
+# each goes to one worker as a whole, so the longest come first, and early those that start large processes, while the
+# workers are small
+LONGEST = ["test_trust", "test_backends", "test_cli", "test_run", "test_training", "test_demo", "test_commands"]
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_given_back():
+    """What compiling leaves behind is free, but the C library keeps hundreds of megabytes of it."""
+    yield
+    with contextlib.suppress(AttributeError):  # a C library other than GNU's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +39,9 @@ def made_once(request, tmp_path_factory):
 
     def path_of(name, make):
         path = folder / name
-        with open(folder / f"{name}.made", "a+") as made:
+        with open(folder / f"{name}.made", "a") as made:
             fcntl.flock(made, fcntl.LOCK_EX)
-            if made.tell() == 0:
+            if os.fstat(made.fileno()).st_size == 0:  # asked under the lock
                 make(path)
                 made.write("yes")
         return path
