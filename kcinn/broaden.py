@@ -166,7 +166,9 @@ def match(
 ) -> Spectra:
     """Bring observed spectra of higher resolving power to an instrument's resolving power, medium and pixels.
 
-    Errors are those of independent input pixels; smoothing correlates neighbours.
+    Smoothing correlates the noise of neighbouring pixels, which a model takes as independent. Errors are enlarged so
+    that the depth of a line as narrow as the line-spread function is as uncertain as they say; see
+    `kcinn.wavelength.resample`.
 
     Parameters
     ----------
@@ -190,11 +192,27 @@ def match(
             "The resolving power equals the instrument's; use Spectra.resampled, nothing is to be smoothed"
         )
     sigma = wavelength * np.sqrt(variance) / SPEED_OF_LIGHT
-    return spectra.in_medium(instrument.medium).resampled(wavelength, velocity=velocity, sigma=sigma)
+    line = _narrowest_line(instrument)
+    return spectra.in_medium(instrument.medium).resampled(wavelength, velocity=velocity, sigma=sigma, line=line)
 
 
-def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: float | None = None) -> Spectra:
+def on_instrument(
+    spectra: Spectra,
+    instrument: Instrument,
+    resolving_power: float | None = None,
+    *,
+    velocity: ArrayLike | None = None,
+) -> Spectra:
     """Spectra in the instrument's medium, at its resolving power and on its pixels; what is not covered is masked.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    instrument : Instrument
+    resolving_power : float, optional
+        Of the spectra, if it is higher than the instrument's.
+    velocity : array_like, shape (n_spectra,), km/s, optional
+        Radial velocities to remove.
 
     Raises
     ------
@@ -203,10 +221,15 @@ def on_instrument(spectra: Spectra, instrument: Instrument, resolving_power: flo
     """
     spectra = spectra.in_medium(instrument.medium)
     if resolving_power is not None:
-        return match(spectra, instrument, resolving_power=resolving_power)
-    if np.array_equal(spectra.wavelength, instrument.wavelength):
+        return match(spectra, instrument, resolving_power=resolving_power, velocity=velocity)
+    if velocity is None and np.array_equal(spectra.wavelength, instrument.wavelength):
         return spectra
-    return spectra.resampled(instrument.wavelength)
+    return spectra.resampled(instrument.wavelength, velocity=velocity, line=_narrowest_line(instrument))
+
+
+def _narrowest_line(instrument: Instrument) -> NDArray[np.float64]:
+    """Standard deviation of the line-spread function at every pixel, angstrom."""
+    return instrument.wavelength / (FWHM * instrument.resolving_power(instrument.wavelength))
 
 
 def _degrade_arm(

@@ -11,9 +11,8 @@ from kcinn.spectra import Spectra
 def prepared(
     spectra: Spectra, instrument: Instrument, *, resolving_power: float | None = None, normalise: bool = False
 ) -> Spectra:
-    """Spectra with errors, divided by their continuum on request, on the pixels of the instrument."""
+    """Spectra with errors, on the pixels of the instrument, and on request divided by their envelope there."""
     if spectra.error is None:
         spectra = spectra.with_estimated_error()
-    if normalise:
-        spectra = normalised(spectra)
-    return on_instrument(spectra, instrument, resolving_power)
+    spectra = on_instrument(spectra, instrument, resolving_power)
+    return normalised(spectra, instrument.arm_slices) if normalise else spectra

@@ -159,7 +159,12 @@ class Spectra:
         return self._with(wavelength=doppler_shift(self.wavelength, -velocity))
 
     def resampled(
-        self, wavelength: ArrayLike, *, velocity: ArrayLike | None = None, sigma: ArrayLike | None = None
+        self,
+        wavelength: ArrayLike,
+        *,
+        velocity: ArrayLike | None = None,
+        sigma: ArrayLike | None = None,
+        line: ArrayLike | None = None,
     ) -> Spectra:
         """The spectra on another wavelength grid, in the same medium; see `kcinn.wavelength.resample`.
 
@@ -170,15 +175,18 @@ class Spectra:
             Radial velocities to remove.
         sigma : array_like, shape (n_new,), angstrom, optional
             Standard deviation of a Gaussian to convolve with.
+        line : array_like, shape (n_new,), angstrom, optional
+            Standard deviation of lines for whose depths the errors are to be right; by default they are so for wide
+            stretches.
 
         Raises
         ------
         SpectraError
             If no good pixel falls on the new grid.
         """
-        new = checked_wavelength(wavelength)
+        new, options = checked_wavelength(wavelength), {"sigma": sigma, "line": line}
         if velocity is None:
-            flux, error, mask = resample(self.wavelength, self.flux, new, error=self.error, mask=self.mask, sigma=sigma)
+            flux, error, mask = resample(self.wavelength, self.flux, new, error=self.error, mask=self.mask, **options)
         else:
             shifts = np.asarray(values(velocity, VELOCITY, "velocity"), dtype=np.float64)
             if shifts.shape != (len(self),) or not np.all(np.isfinite(shifts)):
@@ -191,7 +199,7 @@ class Spectra:
                 rest = doppler_shift(self.wavelength, -shift)
                 old = None if self.error is None else self.error[row]
                 flux[row], new_error, mask[row] = resample(
-                    rest, self.flux[row], new, error=old, mask=self.mask[row], sigma=sigma
+                    rest, self.flux[row], new, error=old, mask=self.mask[row], **options
                 )
                 if error is not None and new_error is not None:
                     error[row] = new_error

@@ -17,6 +17,7 @@ from kcinn.quantity import VELOCITY, WAVELENGTH, values
 SPEED_OF_LIGHT = c.to_value("km/s")
 GAP_FACTOR = 3.0  # a step this many times the local step is a gap, not a wide pixel
 GAUSSIAN_REACH = 6.0  # standard deviations at which a Gaussian is cut
+AUTOCORRELATION_REACH = 6.0  # the same for the autocorrelation of a Gaussian line, which is wider by a root of two
 FILL_FLUX = 1.0  # flux of a masked output pixel: the continuum
 
 
@@ -229,6 +230,24 @@ def resampling_matrix(wavelength: ArrayLike, new_wavelength: ArrayLike) -> csr_a
     )
 
 
+def _covariance(matrix: csr_array, wavelength: ArrayLike, line: ArrayLike) -> csr_array:
+    """Weights that carry variances of old pixels to the variance that a fitted line sees at every new one.
+
+    The depth of a line of profile g, fitted to pixels of covariance C as if they were independent, has the variance
+    ``g^T C g / (g^T g)^2``. Where C and pixels change little across a line that is the mean over its pixels i of
+    ``sum_k C_ik r_ik``, over ``g^T g``, with the autocorrelation r of the profile.
+    """
+    line, wavelength = (np.asarray(values, dtype=np.float64) for values in (line, wavelength))
+    if line.shape != wavelength.shape or not np.all(line > 0):
+        raise SpectraError(f"line must be positive, shape {wavelength.shape}. Received shape: {line.shape}")
+    reach = AUTOCORRELATION_REACH * line
+    row, column = _overlaps(
+        np.searchsorted(wavelength, wavelength - reach), np.searchsorted(wavelength, wavelength + reach, side="right")
+    )
+    likeness = np.exp(-(((wavelength[row] - wavelength[column]) / line[row]) ** 2) / 4.0)
+    return matrix.multiply(csr_array((likeness, (row, column)), shape=(len(line), len(line))) @ matrix)
+
+
 def resample(
     wavelength: ArrayLike,
     flux: ArrayLike,
@@ -237,14 +256,16 @@ def resample(
     error: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     sigma: ArrayLike | None = None,
+    line: ArrayLike | None = None,
     max_bad: float = 0.1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.bool_]]:
     """Resample flux densities onto another pixel grid, conserving flux and carrying variance.
 
     Weights are those of `resampling_matrix`, or of `smoothing_matrix` if `sigma` is given. Errors of input pixels are
-    taken as independent, and the variance of each output pixel follows exactly from its weights; output pixels that
-    share an input pixel are correlated, strongly so where the output is finer than the input or smoothed, and that
-    correlation is not kept.
+    taken as independent. Output pixels that share an input pixel are correlated, strongly so where the output is finer
+    than the input or smoothed, yet whoever uses them takes their errors as independent. The variance of each output
+    pixel is therefore the sum of its covariances with all output pixels, not its own variance alone: more than the
+    pixel scatters, but right for what is measured on many of them, and the S/N per angstrom stays that of the input.
 
     Parameters
     ----------
@@ -257,6 +278,10 @@ def resample(
         count as bad too.
     sigma : array_like, shape (n_new,), angstrom, optional
         Standard deviation of a Gaussian to convolve with, as when spectra of higher resolving power are compared.
+    line : array_like, shape (n_new,), angstrom, optional
+        Standard deviation of Gaussian lines in the output, whose fitted depths the errors are to be right for. By
+        default they are right for sums over stretches much wider than the correlation, and for lines as narrow as the
+        smoothing, across which the noise averages out in part, too large.
     max_bad : float, optional
         An output pixel of which a larger share is bad, missing or outside the input is masked.
 
@@ -293,5 +318,6 @@ def resample(
     new_flux = np.where(new_mask, FILL_FLUX, (matrix @ np.where(bad, 0.0, flux).T).T / weight)
     if errors is None:
         return new_flux, None, new_mask
-    variance = (matrix.power(2) @ np.where(bad, 0.0, errors).T ** 2).T / weight**2
+    covariance = matrix.multiply(matrix.sum(axis=0)) if line is None else _covariance(matrix, new_wavelength, line)
+    variance = (covariance @ np.where(bad, 0.0, errors).T ** 2).T / weight**2
     return new_flux, np.where(new_mask, np.inf, np.sqrt(variance)), new_mask

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq, curve_fit
 
-from kcinn.broaden import degrade, gaussian_lsf, macroturbulence, match, rotation
+from kcinn.broaden import degrade, gaussian_lsf, macroturbulence, match, on_instrument, rotation
 from kcinn.errors import SpectraError
 from kcinn.instrument import Arm, Instrument
 from kcinn.spectra import Spectra
@@ -224,3 +224,20 @@ def test_match_agrees_with_degrade_and_masks_gaps(instrument, spectrum):
     np.testing.assert_allclose(shifted.flux, matched.flux, atol=1e-6)
     with pytest.raises(SpectraError, match="below"):
         match(spectra, instrument, resolving_power=19000)
+
+
+@pytest.mark.parametrize("resolving_power", [None, 30000, 60000])
+def test_line_depths_scatter_as_their_errors_say(instrument, resolving_power):
+    """Smoothing and resampling correlate the noise; a fit that takes pixels as independent is to be right all the same."""
+    fine = np.concatenate([np.arange(lower, upper, 0.03) for lower, upper in instrument.windows()])
+    noise = 0.05 * np.random.default_rng(3).normal(size=(600, len(fine)))
+    spectra = on_instrument(Spectra(fine, 1.0 + noise, error=0.05, medium="air"), instrument, resolving_power)
+    ratios = []
+    for pixel in range(40, instrument.n_pixels, 80):
+        centre = instrument.wavelength[pixel]
+        width = centre / (2.3548 * instrument.resolving_power(centre))
+        profile = np.exp(-0.5 * ((instrument.wavelength - centre) / width) ** 2) / spectra.error[0]
+        depth = ((1.0 - spectra.flux) / spectra.error[0]) @ profile / (profile @ profile)
+        ratios.append(depth.std() * np.linalg.norm(profile))
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.02)
+    np.testing.assert_allclose(ratios, 1.0, atol=0.13)

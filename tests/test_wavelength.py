@@ -72,21 +72,43 @@ def test_coarser_grid_conserves_the_integral():
     assert np.sum(new * (upper - lower)) == pytest.approx(np.sum(flux * np.maximum(inside, 0.0)), rel=1e-12)
 
 
-@pytest.mark.parametrize("shape", ["overlap", "interpolation", "same step", "smoothing"])
-def test_variance_agrees_with_monte_carlo(shape):
-    rng = np.random.default_rng(1)
-    old, new = {
-        "overlap": (np.arange(5000.0, 5030.0, 0.1), np.arange(5001.0, 5029.0, 0.43)),
-        "interpolation": (np.arange(5000.0, 5030.0, 0.4), np.arange(5001.0, 5029.0, 0.13)),
-        "same step": (np.arange(5000.0, 5030.0, 0.1), np.arange(5001.04, 5029.0, 0.1)),
-        "smoothing": (np.arange(5000.0, 5030.0, 0.1), np.arange(5003.0, 5027.0, 0.25)),
-    }[shape]
+GRIDS = {
+    "overlap": (np.arange(5000.0, 5030.0, 0.1), np.arange(5001.0, 5029.0, 0.43)),
+    "interpolation": (np.arange(5000.0, 5030.0, 0.4), np.arange(5001.0, 5029.0, 0.13)),
+    "same step": (np.arange(5000.0, 5030.0, 0.1), np.arange(5001.04, 5029.0, 0.1)),
+    "smoothing": (np.arange(5000.0, 5030.0, 0.1), np.arange(5003.0, 5027.0, 0.25)),
+}
+
+
+def resampled_noise(shape, line=None):
+    """Many draws of noise, resampled, and the errors that come with them."""
+    old, new = GRIDS[shape]
     sigma = np.full(len(new), 0.3) if shape == "smoothing" else None
-    error = rng.uniform(0.5, 2.0, len(old))
-    draws = 1.0 + error * rng.normal(size=(4000, len(old)))
-    flux, predicted, _ = resample(old, draws, new, error=np.broadcast_to(error, draws.shape), sigma=sigma)
-    np.testing.assert_allclose(flux.std(axis=0) / predicted[0], 1.0, atol=5 * np.sqrt(0.5 / 4000))
-    assert abs(np.mean(flux.std(axis=0) / predicted[0]) - 1.0) < 4e-3
+    error = 1.0 + 0.5 * np.sin(old / 5.0)
+    draws = 1.0 + error * np.random.default_rng(1).normal(size=(4000, len(old)))
+    return resample(old, draws, new, error=np.broadcast_to(error, draws.shape), sigma=sigma, line=line)
+
+
+@pytest.mark.parametrize("shape", GRIDS)
+def test_a_wide_sum_scatters_as_the_errors_of_its_pixels_say(shape):
+    new = GRIDS[shape][1]
+    flux, error, mask = resampled_noise(shape)
+    weight = np.exp(-0.5 * ((new - 5015.0) / 3.0) ** 2)
+    assert not mask.any()
+    assert (flux @ weight).std() / np.linalg.norm(weight * error[0]) == pytest.approx(1.0, abs=0.035)
+    assert np.all(flux.std(axis=0) < 1.06 * error[0])  # single pixels scatter no more than their errors
+
+
+@pytest.mark.parametrize("shape", GRIDS)
+def test_a_fitted_line_depth_scatters_as_its_error_says(shape):
+    new, width = GRIDS[shape][1], 0.4
+    flux, error, _ = resampled_noise(shape, line=np.full(len(new), width))
+    ratios = []
+    for centre in np.arange(5008.0, 5023.0, 0.7):
+        profile = np.exp(-0.5 * ((new - centre) / width) ** 2) / error[0]
+        depth = ((1.0 - flux) / error[0]) @ profile / (profile @ profile)
+        ratios.append(depth.std() * np.linalg.norm(profile))
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.03)
 
 
 def test_linear_flux_is_interpolated_exactly_onto_a_finer_grid():
