@@ -61,7 +61,7 @@ def predict(
     resolving_power : float, optional
         Of the spectra, if it is higher than the instrument's. By default it is that of the instrument.
     normalise : bool
-        Divide by a running upper envelope first (`kcinn.continuum.normalised`).
+        Divide by the continuum first: an envelope, refined with the model's own re-simulation (`CINN.normalised`).
     gap : bool
         Add the typical error of the synthesis to the errors of spectra that it misses by more than noise; these rows
         are flagged.
@@ -104,6 +104,8 @@ def predict(
             f"outside {NORMALISED[0]} to {NORMALISED[1]}, the first is {spectra.ids[wrong][0]}. "
             "Normalise them, or pass normalise=True (on the command line --normalise)."
         )
+    if normalise:
+        spectra = model.refined(spectra, gap=gap, batch_size=batch_size)
     pieces = []
     for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
         part = spectra[start : start + batch_size]

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
+from kcinn.continuum import divided
 from kcinn.errors import KcinnError, ModelError
 from kcinn.grid import SyntheticGrid
 from kcinn.model.likelihood import Likelihood
@@ -29,6 +30,7 @@ from kcinn.spectra import Spectra
 ROWS_PER_CALL = 32
 ORDINARY_SPECTRA = 2048  # by which outliers are told
 REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
+CONTINUUM_ROUNDS = 3
 MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
 
 
@@ -165,6 +167,41 @@ class CINN(Network):
         phi = self.full_space.to_unbounded(np.atleast_2d(labels)[:, order]).astype(np.float32)
         return ops.convert_to_numpy(self.emulator.flux(self.emulator(phi)))
 
+    def normalised(self, spectra: Spectra, *, resolving_power: float | None = None, gap: bool = True) -> Spectra:
+        """Spectra on the model's pixels, divided by their continuum, as `predict` with ``normalise=True`` sees them.
+
+        A smooth envelope (`kcinn.continuum.normalised`) is the start. Three times the best fit of the model is then
+        re-simulated, and a spline per arm drawn through the ratio of the spectrum to it.
+
+        Parameters
+        ----------
+        spectra : Spectra
+            In any unit, in the rest frame.
+        resolving_power : float, optional
+            Of the spectra, if it is higher than the instrument's.
+        gap : bool
+            Whether the synthetic gap may be added, see `sample`.
+
+        Raises
+        ------
+        SpectraError
+            As `predict`.
+        """
+        return self.refined(
+            prepared(spectra, self.instrument, resolving_power=resolving_power, normalise=True), gap=gap
+        )
+
+    def refined(self, spectra: Spectra, *, gap: bool = True, batch_size: int = ROWS_PER_CALL) -> Spectra:
+        """Spectra on the model's pixels, divided by what is smooth in their ratio to the best fit, see `normalised`."""
+        for _ in range(CONTINUUM_ROUNDS):
+            assert spectra.error is not None
+            arrays = self._checked(spectra.flux, np.maximum(spectra.error, self.smallest_error), spectra.mask)
+            encoding, said = self.encoded(**arrays, batch_size=batch_size, gap=gap)
+            arrays["error"] = np.hypot(arrays["error"], said["gap"][:, None] * ops.convert_to_numpy(self.gap))
+            level = self._compiled_continuum.in_chunks(batch_size, encoding, *arrays.values())
+            spectra = divided(spectra, level)
+        return spectra
+
     def latent(self, labels: ArrayLike, flux: ArrayLike, error: ArrayLike, mask: ArrayLike) -> NDArray[np.float32]:
         """What the flow's members map labels to; of true labels it should follow the base distribution.
 
@@ -253,6 +290,10 @@ class CINN(Network):
     @cached_property
     def _compiled_encode(self) -> Compiled:
         return Compiled(self.encode_and_measure, self)
+
+    @cached_property
+    def _compiled_continuum(self) -> Compiled:
+        return Compiled(self.continuum, self)
 
     @cached_property
     def _compiled_draw(self) -> Compiled:

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from kcinn.continuum import smooth_curves
 from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
+from kcinn.model.continuum import continuum
 from kcinn.model_file import FORMAT, check_format
 from kcinn.nn.conv_encoder import ConvEncoder
 from kcinn.nn.dense_encoder import DenseEncoder
@@ -134,6 +136,30 @@ class Network(keras.Model):
             "snr": snr,
             "n_pixels": n_pixels,
         }
+
+    def best_fit(self, encoding: Encoding) -> Any:
+        """Unbounded labels of the best fit ``(n, n_labels)``, in the emulator's order.
+
+        Of an encoder that makes no fit they are what the flow gives for no noise; labels that it marginalises are at
+        the middle of their prior.
+        """
+        best = self.encoder.best_fit(encoding)
+        if best is None:
+            centre = self.draw_encoded(ops.zeros_like(encoding.location)[:, None], encoding)["labels"][:, 0]
+            middle = ops.zeros_like(centre[:, :1])
+            columns = dict(zip(self.label_space.names, ops.unstack(self._to_unbounded(centre), axis=1), strict=True))
+            best = ops.concatenate(
+                [columns[name][:, None] if name in columns else middle for name in self.full_space.names], axis=1
+            )
+        return best
+
+    def continuum(self, encoding: Encoding, flux: Any, error: Any, mask: Any) -> Any:
+        """Continuum ``(n, n_pixels)`` of spectra near one, of which `encoding` is what the encoder made."""
+        curves = smooth_curves(self.instrument.wavelength, self.instrument.arm_slices)
+        return continuum(
+            self.emulator, self.observe, curves, self.best_fit(encoding), encoding.velocity, flux,
+            self._weight(error, mask),
+        )  # fmt: skip
 
     def _weight(self, error: Any, mask: Any) -> Any:
         """Inverse variance of the pixels, zero where they are not used."""
