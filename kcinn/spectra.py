@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +185,10 @@ class Spectra:
         SpectraError
             If no good pixel falls on the new grid.
         """
-        new, options = checked_wavelength(wavelength), {"sigma": sigma, "line": line}
+        new = checked_wavelength(wavelength)
+        onto_new = partial(resample, new_wavelength=new, sigma=sigma, line=line)
         if velocity is None:
-            flux, error, mask = resample(self.wavelength, self.flux, new, error=self.error, mask=self.mask, **options)
+            flux, error, mask = onto_new(self.wavelength, self.flux, error=self.error, mask=self.mask)
         else:
             shifts = np.asarray(values(velocity, VELOCITY, "velocity"), dtype=np.float64)
             if shifts.shape != (len(self),) or not np.all(np.isfinite(shifts)):
@@ -198,9 +200,7 @@ class Spectra:
             for row, shift in enumerate(shifts):
                 rest = doppler_shift(self.wavelength, -shift)
                 old = None if self.error is None else self.error[row]
-                flux[row], new_error, mask[row] = resample(
-                    rest, self.flux[row], new, error=old, mask=self.mask[row], **options
-                )
+                flux[row], new_error, mask[row] = onto_new(rest, self.flux[row], error=old, mask=self.mask[row])
                 if error is not None and new_error is not None:
                     error[row] = new_error
         if mask.all() and not self.mask.all():

@@ -228,7 +228,7 @@ def test_match_agrees_with_degrade_and_masks_gaps(instrument, spectrum):
 
 @pytest.mark.parametrize("resolving_power", [None, 30000, 60000])
 def test_line_depths_scatter_as_their_errors_say(instrument, resolving_power):
-    """Smoothing and resampling correlate the noise; a fit that takes pixels as independent is to be right all the same."""
+    """Smoothing and resampling correlate the noise; a fit that takes pixels as independent is right all the same."""
     fine = np.concatenate([np.arange(lower, upper, 0.03) for lower, upper in instrument.windows()])
     noise = 0.05 * np.random.default_rng(3).normal(size=(600, len(fine)))
     spectra = on_instrument(Spectra(fine, 1.0 + noise, error=0.05, medium="air"), instrument, resolving_power)

@@ -14,27 +14,31 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kcinn import plot
-from kcinn.broaden import on_instrument
 from kcinn.check import page
-from kcinn.continuum import normalised
 from kcinn.errors import KcinnError
 from kcinn.inference import predict
 from kcinn.instrument import Instrument
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
+from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 from kcinn.survey.readers import read
 
 FEWEST = 4  # stars to which a line is fitted
 N_SAMPLES = 2048
+HOW_TO_READ = ("resolving_power", "normalise")  # columns of numbers that are no labels
 
 
 class Star(NamedTuple):
-    """An observed star: name, spectrum on an instrument's pixels, and its reference labels by name."""
+    """An observed star: name, spectrum on an instrument's pixels, and its reference labels by name.
+
+    `normalise`: the spectrum is divided by its envelope, and a model is to refine that.
+    """
 
     name: str
     spectrum: Spectra
     reference: dict[str, float]
+    normalise: bool = False
 
 
 class Observed:
@@ -180,6 +184,8 @@ def check_observed(
     found = read_stars(model.instrument, Path(folder), table, estimate_errors=estimate_errors, checksum=checksum)
     stars, posteriors = [], []
     for star in tqdm(found, desc="stars", disable=None if verbose else True):
+        if star.normalise:
+            star = star._replace(spectrum=model.refined(star.spectrum, gap=gap))
         stars.append(star)
         posterior = predict(model, star.spectrum, n_samples=N_SAMPLES, gap=gap, seed=seed)
         posterior.ids = np.array([star.name])
@@ -217,7 +223,7 @@ def read_stars(
     table : Table
         A row per file. Columns: `file`; optional `star` (files of the same star are put together; by default the file's
         name), `medium` ("air" or "vacuum", if the file does not say), `resolving_power` (if higher than the
-        instrument's), `normalise` (1: divide by a running upper envelope first); all others are reference labels by
+        instrument's), `normalise` (1: divide by the continuum first); all others are reference labels by
         the model's names, `teff`, `logg`, `fe_h`, ... Empty or NaN: not known.
     estimate_errors : bool
         Estimate errors from the scatter of the pixels even where the file gives some.
@@ -235,18 +241,17 @@ def read_stars(
         parts = []
         for row in rows:
             spectra = read(folder / str(row["file"]), medium=_value(row, "medium"), checksum=checksum)
-            if estimate_errors or spectra.error is None:
+            if estimate_errors:
                 spectra = spectra.with_estimated_error()
-            if _value(row, "normalise"):
-                spectra = normalised(spectra)
-            parts.append(on_instrument(spectra, instrument, _value(row, "resolving_power")))
+            power, normalise = _value(row, "resolving_power"), bool(_value(row, "normalise"))
+            parts.append(prepared(spectra, instrument, resolving_power=power, normalise=normalise))
         reference = {
             key: float(value)
             for row in rows
             for key in table.colnames
-            if isinstance(value := _value(row, key), int | float | np.number) and key != "resolving_power"
+            if isinstance(value := _value(row, key), int | float | np.number) and key not in HOW_TO_READ
         }
-        yield Star(str(name), _put_together(parts), reference)
+        yield Star(str(name), _put_together(parts), reference, any(_value(row, "normalise") for row in rows))
 
 
 def calibrated_by_others(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.levenberg_marquardt import cholesky, solve
@@ -16,7 +17,9 @@ ROUNDS = 4
 DEGREES_OF_FREEDOM = 8.0  # of the Student t by which pixels are weighted: what a star has and the labels have not
 
 
-def continuum(emulator: Emulator, observe: Observe, curves: ArrayLike, phi, velocity, flux, inverse_variance):
+def continuum(
+    emulator: Emulator, observe: Observe, curves: NDArray[np.floating], phi, velocity, flux, inverse_variance
+):
     """Continuum of spectra whose labels are nearly known, ``(n, n_pixels)``.
 
     A Gauss-Newton step for the coefficients of the curves, the labels and the velocity together: were the labels held,
@@ -28,7 +31,8 @@ def continuum(emulator: Emulator, observe: Observe, curves: ArrayLike, phi, velo
     emulator : Emulator
     observe : Observe
         Holds the prior of the velocity.
-    curves : array_like, shape (n_curves, n_pixels)
+    curves : ndarray, shape (n_curves, n_pixels)
+        Of which it is made; they add up to one.
     phi : tensor, shape (n, n_labels)
         Unbounded labels in the emulator's order.
     velocity : tensor, shape (n,)
@@ -41,11 +45,11 @@ def continuum(emulator: Emulator, observe: Observe, curves: ArrayLike, phi, velo
     coefficients, tangents = emulator.linearise(phi)
     unit = ops.clip(velocity[:, None] / max(prior, 1e-3), -3.0, 3.0)
     star, slope = shift(emulator.flux(coefficients), unit * per_unit, observe.edges)
-    curves = PRIOR * ops.convert_to_tensor(curves, dtype="float32")
+    n_curves, curves = len(curves), ops.convert_to_tensor(PRIOR * curves, dtype="float32")
     columns = ops.concatenate(
         [star[:, None] * curves, ops.matmul(tangents, emulator.basis), (slope * per_unit)[:, None]], axis=1
     )
-    n_curves, n_pixels = len(curves), ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True)
+    n_pixels = ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True)
     start = ops.concatenate([ops.zeros_like(columns[:, :n_curves, 0]), phi, unit], axis=1)
     residual, move = flux - star, ops.zeros_like(start)
     for _ in range(ROUNDS):

@@ -83,7 +83,8 @@ def pack(
         Keyword of the FITS header, such as OBJ_UID: files that agree in it are arms of one star (or of one set of
         stars, which are then joined by name).
     normalise : bool
-        Divide by a running upper envelope (`kcinn.continuum.normalised`).
+        Divide by a smooth envelope (`kcinn.continuum.normalised`). It is a start that a model refines: pass it to the
+        survey run, too.
     resolving_power : float, optional
         Of the spectra, if it is higher than the instrument's.
     resume : bool

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcinn.broaden import match
+from kcinn.broaden import on_instrument
 from kcinn.continuum import normalised
 from kcinn.errors import SpectraError, SpectrumReadError
 from kcinn.instrument import Instrument
@@ -55,9 +55,10 @@ class Treatment:
         try:
             if estimated:
                 spectra = spectra.with_estimated_error()
+            spectra = self._placed(spectra, frame)
             if self.normalise:
-                spectra = normalised(spectra)
-            return self._placed(spectra, frame), estimated
+                spectra = normalised(spectra, self.instrument.arm_slices if self.instrument else None)
+            return spectra, estimated
         except SpectraError as error:
             raise SpectrumReadError(path, str(error)) from None
 
@@ -74,10 +75,7 @@ class Treatment:
             if velocity is not None:
                 raise SpectraError("velocities need an instrument, onto whose pixels to bring the spectra")
             return spectra
-        spectra = spectra.in_medium(self.instrument.medium)
-        if self.resolving_power is not None:
-            return match(spectra, self.instrument, resolving_power=self.resolving_power, velocity=velocity)
-        return spectra.resampled(self.instrument.wavelength, velocity=velocity)
+        return on_instrument(spectra, self.instrument, self.resolving_power, velocity=velocity)
 
 
 def join(parts: Sequence[Spectra]) -> Spectra:

@@ -105,11 +105,16 @@ class Summariser:
 
     def compute(self, batch: Batch) -> Batch:
         """Encode and draw."""
-        if batch.spectra is not None and batch.spectra.error is not None and batch.noise is not None:
+        if batch.spectra is not None and batch.noise is not None:
             size, gap = self.options.batch_size, self.options.gap
-            mask = batch.spectra.mask | ~batch.usable[:, None]
-            error = np.maximum(batch.spectra.error, self.model.smallest_error)
-            encoding, said = self.model.encoded(batch.spectra.flux, error, mask, batch_size=size, gap=gap)
+            if self.options.normalise:
+                batch.spectra = self.model.refined(batch.spectra, gap=gap, batch_size=size)
+            flux, error, mask = batch.spectra.flux, batch.spectra.error, batch.spectra.mask
+            assert error is not None
+            encoding, said = self.model.encoded(
+                flux, np.maximum(error, self.model.smallest_error), mask | ~batch.usable[:, None], batch_size=size,
+                gap=gap,
+            )  # fmt: skip
             batch.drawn = {
                 **self._step.in_chunks(rows_in_cache(self.options.n_samples, size), batch.noise, encoding),
                 **said,
