@@ -141,14 +141,6 @@ def test_bad_input_is_refused(toy_model):
         predict(toy_model, spectra(), resolving_power=5000.0)
 
 
-def test_unnormalised_spectra_can_be_normalised(toy_model):
-    slope = 3e4 * (1.0 + 0.2 * (toy.INSTRUMENT.wavelength - 5160.0) / 1000.0)
-    flux, error, _ = toy.observed(TRUTH, 150.0)
-    raw = Spectra(toy.INSTRUMENT.wavelength, flux * slope, error=error * slope, medium="air")
-    posterior = predict(toy_model, raw, normalise=True, n_samples=N_SAMPLES)
-    assert np.all(np.abs(posterior.median - TRUTH)[:, 0] < 600.0)
-
-
 def gaussian_posterior(n_samples=20000):
     rng = np.random.default_rng(0)
     samples = np.array([5500.0, -0.5, 0.1]) + np.array([50.0, 0.1, 0.05]) * rng.normal(size=(2, n_samples, 3))
