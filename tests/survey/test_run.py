@@ -251,3 +251,18 @@ def test_summaries_made_on_a_device_are_the_same(toy_model_file, stars, undistur
             np.testing.assert_allclose(device[name], host[name], rtol=1e-4, atol=1e-4, err_msg=name)
         else:
             np.testing.assert_array_equal(device[name], host[name])
+
+
+def test_raw_spectra_are_normalised_as_predict_does(toy_model_file, toy_model, tmp_path):
+    spectra = Spectra.read(pack_stars(tmp_path / "normalised.h5", n=12, bad=False))
+    counts = 3e3 * (1.0 + 0.004 * (spectra.wavelength % 100.0))
+    ids = list(spectra.ids)
+    raw = Spectra(spectra.wavelength, spectra.flux * counts, error=spectra.error * counts, ids=ids, medium="air")
+    raw.write(tmp_path / "raw.h5")
+    run(toy_model_file, tmp_path / "raw.h5", tmp_path / "out", normalise=True, **OPTIONS)
+    merge(tmp_path / "out", tmp_path / "catalogue.fits")
+    table = Table.read(tmp_path / "catalogue.fits")
+    arguments = {"n_samples": 200, "seed": 3, "batch_size": 8, "normalise": True}
+    summary = kcinn.predict(toy_model, Spectra.read(tmp_path / "raw.h5"), **arguments).summary()
+    for name in ("teff", "e_teff", "fe_h", "chi_square", "snr", "flag"):
+        np.testing.assert_allclose(table[name], getattr(summary[name], "value", summary[name]), rtol=1e-6)
