@@ -140,12 +140,13 @@ class Network(keras.Model):
     def best_fit(self, encoding: Encoding) -> Any:
         """Unbounded labels of the best fit ``(n, n_labels)``, in the emulator's order.
 
-        Of an encoder that makes no fit they are what the flow gives for no noise; labels that it marginalises are at
-        the middle of their prior.
+        Of an encoder that makes no fit they are what the members of the flow make of no noise, on average; labels that
+        it marginalises are at the middle of their prior.
         """
         best = self.encoder.best_fit(encoding)
         if best is None:
-            centre = self.draw_encoded(ops.zeros_like(encoding.location)[:, None], encoding)["labels"][:, 0]
+            quiet = ops.repeat(ops.zeros_like(encoding.location)[:, None], len(self.flow.members), axis=1)
+            centre = ops.mean(self.draw_encoded(quiet, encoding)["labels"], axis=1)
             middle = ops.zeros_like(centre[:, :1])
             columns = dict(zip(self.label_space.names, ops.unstack(self._to_unbounded(centre), axis=1), strict=True))
             best = ops.concatenate(
