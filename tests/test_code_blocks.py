@@ -19,6 +19,7 @@ from astropy import units as u
 from astropy.table import Table
 
 import kcinn
+import kcinn.inference
 from kcinn.cli import main
 from kcinn.synthesis import Engine
 
@@ -83,7 +84,9 @@ def turbospectrum(folder, line_list):
         (folder / "DATA" / name).touch()
     line_list.parent.mkdir(parents=True)
     line = "  {}  2.608 -2.437  350.237    7.0  1.03E+08 'p' 's'   0.0    1.0 'Fe I'\n"
-    line_list.write_text("'  26.000            '    1         2\n'Fe I    LTE'\n" + line.format(4200) + line.format(9200))
+    line_list.write_text(
+        "'  26.000            '    1         2\n'Fe I    LTE'\n" + line.format(4200) + line.format(9200)
+    )
 
 
 def tsfitpy_grid(folder):
@@ -98,8 +101,14 @@ def tsfitpy_grid(folder):
     (folder / "spectra_parameters.csv").write_text("\n".join(rows) + "\n")
 
 
+@pytest.fixture(scope="module")
+def model():
+    """One for all pages, so that each of its functions is compiled once."""
+    return kcinn.load(MODEL)
+
+
 @pytest.fixture
-def world(tmp_path, monkeypatch):
+def world(tmp_path, monkeypatch, model):
     """A folder with the files that the pages take for granted; grids are of two stars, and trained has been before."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(MODEL, "model.keras")
@@ -116,13 +125,19 @@ def world(tmp_path, monkeypatch):
 
     def fitted(*arguments, **options):
         inspect.signature(fit).bind(*arguments, **options)
-        return kcinn.load(MODEL)
+        return model
+
+    def loaded(path):
+        assert Path(path).is_file()
+        return model
 
     def synthesized(*arguments, **options):
         inspect.signature(synthesize).bind(*arguments, **options)
         few = {"n": 2, "draws": 1, "engine": Flat(options["engine"]), "processes": 1, "verbose": 0}
         return synthesize(*arguments, **{**options, **few})
 
+    monkeypatch.setattr(kcinn, "load", loaded)
+    monkeypatch.setattr(kcinn.inference, "load", loaded)
     monkeypatch.setattr(kcinn, "fit", fitted)
     monkeypatch.setattr(kcinn, "synthesize", synthesized)
     monkeypatch.setattr(logging.root, "handlers", [])
@@ -207,7 +222,9 @@ def test_commands_that_do_not_exist_are_seen():
 def test_options_extras_scripts_and_names_exist(path):
     options = {option for command in main.commands.values() for param in command.params
                for option in (*param.opts, *param.secondary_opts)}  # fmt: skip
-    scripts = "".join(script.read_text() for folder in ("benchmarks", "tools") for script in (ROOT / folder).glob("*.py"))
+    scripts = "".join(
+        script.read_text() for folder in ("benchmarks", "tools") for script in (ROOT / folder).glob("*.py")
+    )
     options |= set(re.findall(r'"(--[a-z-]+)"', scripts))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for code in inline(path):
