@@ -1,4 +1,4 @@
-"""Documentation: it names and describes all that is public, notebooks are committed clean, contributors' examples run."""
+"""Documentation: it describes all that is public, notebooks are committed clean, the examples for contributors run."""
 
 import inspect
 import json
