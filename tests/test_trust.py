@@ -183,7 +183,9 @@ def test_a_browser_shows_the_report_with_its_pictures(done, tmp_path):
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
 def test_a_browser_sees_what_is_broken(tmp_path):
     script = "<script>console.error('a'); nothing.at.all</script>"
-    (tmp_path / "page.html").write_text(f"<html><head></head><body><img src='data:image/png;base64,xyz'>{script}</body>")
+    (tmp_path / "page.html").write_text(
+        f"<html><head></head><body><img src='data:image/png;base64,xyz'>{script}</body>"
+    )
     found = browse(tmp_path / "page.html", tmp_path / "profile")
     assert found["pictures"] == [0] and len(found["console"]) == 2 and len(found["errors"]) == 2
 
