@@ -161,7 +161,7 @@ addEventListener("load", () => {
 
 
 def browse(page, profile):
-    """What a browser says of a page: errors, widths of pictures, where links lead, whether it is wider than a window."""
+    """What a browser says of a page: errors, widths of pictures, where links lead, whether it is too wide."""
     watched = page.with_name("watched.html")
     watched.write_text(page.read_text(encoding="utf-8").replace("<head>", f"<head>{WATCH}", 1), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900"]
