@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.diagnostics import Recovery
@@ -76,9 +76,7 @@ def residual_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -
             ("width", {"color": GREY, "linestyle": "--"}, "posterior half width"),
         ):
             axis.plot(snr, [getattr(results[s], field)[k] for s in snr], **style, markersize=3, linewidth=1, label=name)
-        axis.set_yscale("log")
-        for set_formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-            set_formatter(StrMethodFormatter("{x:g}"))
+        _log_values(axis)
         _snr_axis(axis, snr)
         axis.set_title(axis_title(space, k), fontsize=10)
     axes[0].legend(fontsize=7, frameon=False)
@@ -142,9 +140,7 @@ def ratio_to_bound(ratios: Mapping[str, tuple[ArrayLike, ArrayLike]], space: Lab
         axis.plot(place + offset, np.asarray(width), "o", color=colour, markersize=4, label=f"width, {name}")
         axis.plot(place + offset, np.asarray(rms), "x", color=colour, markersize=5, label=f"rms, {name}")
     axis.axhline(1.0, color="black", linewidth=0.8)
-    axis.set_yscale("log")
-    for set_formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-        set_formatter(StrMethodFormatter("{x:g}"))
+    _log_values(axis)
     axis.set_xticks(place, [short_name(space, k) for k in range(len(space))], rotation=45)
     axis.set_ylabel("over the Cramér-Rao bound")
     axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -189,3 +185,10 @@ def _snr_axis(axis: Axes, snr: NDArray[np.float64]) -> None:
     axis.set_xscale("log")
     axis.set_xticks(snr, [f"{s:g}" for s in snr])
     axis.xaxis.set_minor_locator(NullLocator())
+
+
+def _log_values(axis: Axes) -> None:
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
