@@ -73,5 +73,6 @@ def _block(block: str | Table | Figure) -> str:
     if isinstance(block, Figure):
         picture = BytesIO()
         block.savefig(picture, format="png", dpi=110)
-        return f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"></figure>'
+        data = base64.b64encode(picture.getvalue()).decode()
+        return f'<figure><img alt="" src="data:image/png;base64,{data}"></figure>'
     return f"<p>{escape(block)}</p>"
