@@ -14,7 +14,15 @@ class SpectraError(KcinnError):
 
 
 class SpectrumReadError(SpectraError):
-    """A file cannot be read as spectra: `path` and `reason`."""
+    """A file cannot be read as spectra.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    reason : str
+        Why, for the line that the user sees.
+    """
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f"{path}: {reason}")

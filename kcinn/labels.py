@@ -24,6 +24,17 @@ UNIT_MARGIN = 1e-6  # closest that a label comes to the edge of its box, as a fr
 class Label:
     """One label: name, unit, the edges of its uniform prior, and how plots write it.
 
+    Parameters
+    ----------
+    name : str
+        Such as `teff` or `mg_fe`; columns of catalogues are called after it.
+    unit : str
+        As astropy writes it.
+    lower, upper : float
+        Edges of the prior, in that unit.
+    latex : str
+        Without dollar signs; by default plots write the name.
+
     Raises
     ------
     LabelError

@@ -1,6 +1,8 @@
-"""Documentation: it names all that is public, notebooks are committed clean, the examples for contributors run."""
+"""Documentation: it describes all that is public, notebooks are committed clean, the examples for contributors run."""
 
+import inspect
 import json
+import pydoc
 import re
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from kcinn.survey import readers
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+REFERENCE = re.findall(r"^   (kcinn\.[\w.]+)$", (ROOT / "docs/api.rst").read_text(encoding="utf-8"), re.MULTILINE)
 EXAMPLES = CODE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 
 
@@ -20,6 +23,27 @@ def test_every_public_name_is_in_the_reference():
     modules = {"__version__", "nn", "plot", "survey", "synthesis"}
     assert {f"kcinn.{name}" for name in set(kcinn.__all__) - modules} <= set(documented)
     assert {f"kcinn.plot.{name}" for name in kcinn.plot.__all__} <= set(documented)
+
+
+def sections(docstring):
+    """The sections of a docstring of numpydoc's kind by their headings, and under "" what stands above them."""
+    parts = re.split(r"^(\w[\w ]*)\n-+$", docstring, flags=re.MULTILINE)
+    return dict(zip(["", *parts[1::2]], parts[::2], strict=True))
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_describes_parameters_and_results(name):
+    found = pydoc.locate(name)
+    described = sections(inspect.getdoc(found))
+    assert described[""].strip().split("\n\n")[0].endswith(".")
+    if inspect.isfunction(found):
+        returns_nothing = inspect.signature(found).return_annotation in ("None", None)
+        assert ("Returns" in described) != returns_nothing
+    elif found is kcinn.CINN or "__init__" not in vars(found):
+        return  # `fit` makes it; or there is nothing to tell it
+    entries = re.findall(r"^(\w[\w, ]*?)(?: : .+)?$", described.get("Parameters", ""), re.MULTILINE)
+    told = {parameter for entry in entries for parameter in entry.split(", ")}
+    assert told == set(inspect.signature(found).parameters), "parameters, and those that are described"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,6 +1,10 @@
 """A model and its own likelihood, its latent variables, its outliers, and the report that is made of them."""
 
 import json
+import re
+import shutil
+import subprocess
+from html import unescape
 
 import numpy as np
 import pytest
@@ -141,6 +145,49 @@ def test_report(done, tmp_path):
     poor = saved["splits"]["S/N 200, [Fe/H] < -1"]["spectra"]
     assert poor + saved["splits"]["S/N 200, [Fe/H] >= -1"]["spectra"] == 260
     assert "TARP" in report.text(done)
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WATCH = """<script>
+const errors = [];
+addEventListener("error", event => errors.push(String(event.message || event.target.outerHTML.slice(0, 80))), true);
+addEventListener("load", () => {
+  const pictures = [...document.images].map(image => image.naturalWidth);
+  const links = [...document.links].map(link => document.getElementById(link.hash.slice(1))?.tagName);
+  const wide = document.documentElement.scrollWidth > innerWidth;
+  document.body.textContent = JSON.stringify({errors, pictures, links, wide});
+});
+</script>"""
+
+
+def browse(page, profile):
+    """What a browser says of a page: errors, widths of pictures, where links lead, whether it is too wide."""
+    watched = page.with_name("watched.html")
+    watched.write_text(page.read_text(encoding="utf-8").replace("<head>", f"<head>{WATCH}", 1), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900"]
+    options += [f"--user-data-dir={profile}", "--enable-logging=stderr", "--virtual-time-budget=60000", "--dump-dom"]
+    done = subprocess.run([BROWSER, *options, watched.as_uri()], capture_output=True, text=True, timeout=300)
+    found = json.loads(unescape(re.search("<body>(.*)</body>", done.stdout, re.DOTALL)[1]))
+    return {**found, "console": [line for line in done.stderr.splitlines() if ":CONSOLE" in line]}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
+def test_a_browser_shows_the_report_with_its_pictures(done, tmp_path):
+    report.write(done, tmp_path / "check")
+    found = browse(tmp_path / "check/index.html", tmp_path / "profile")
+    assert found["console"] == found["errors"] == [] and not found["wide"]
+    assert len(found["pictures"]) == 10 and min(found["pictures"]) > 300
+    assert found["links"] and set(found["links"]) == {"H2"}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
+def test_a_browser_sees_what_is_broken(tmp_path):
+    script = "<script>console.error('a'); nothing.at.all</script>"
+    (tmp_path / "page.html").write_text(
+        f"<html><head></head><body><img src='data:image/png;base64,xyz'>{script}</body>"
+    )
+    found = browse(tmp_path / "page.html", tmp_path / "profile")
+    assert found["pictures"] == [0] and len(found["console"]) == 2 and len(found["errors"]) == 2
 
 
 def test_stars_of_the_training_give_themselves_away(toy_model):

@@ -16,7 +16,7 @@ h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 
 table { border-collapse: collapse; font-size: 13px; margin: 1em 0; display: block; overflow-x: auto; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-td.off { background: #fbe0d3; } img { max-width: 100%; } p { max-width: 50em; }
+td.off { background: #fbe0d3; } figure { margin: 1em 0; } img { max-width: 100%; } p { max-width: 50em; }
 nav a { margin-right: 1em; }
 """
 
@@ -73,5 +73,6 @@ def _block(block: str | Table | Figure) -> str:
     if isinstance(block, Figure):
         picture = BytesIO()
         block.savefig(picture, format="png", dpi=110)
-        return f'<p><img alt="" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"></p>'
+        data = base64.b64encode(picture.getvalue()).decode()
+        return f'<figure><img alt="" src="data:image/png;base64,{data}"></figure>'
     return f"<p>{escape(block)}</p>"

@@ -25,7 +25,19 @@ class Calibration(NamedTuple):
 
 
 def calibration(samples: ArrayLike, truth: ArrayLike) -> Calibration:
-    """Calibration of samples ``(n_spectra, n_samples, n_labels)`` of true labels ``(n_spectra, n_labels)``.
+    """Calibration of posterior samples, one label at a time.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_spectra, n_samples, n_labels)
+        Of the posteriors.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+
+    Returns
+    -------
+    Calibration
+        Coverage at the levels 0.01 to 0.99, and what sums it up per label.
 
     References
     ----------
@@ -38,11 +50,39 @@ def calibration(samples: ArrayLike, truth: ArrayLike) -> Calibration:
 
 
 def rank(samples: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """Share of the samples below the truth, ``(n_spectra, n_labels)``: uniform if the posterior is calibrated."""
+    """Share of the samples below the truth: uniform if the posterior is calibrated.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_spectra, n_samples, n_labels)
+        Of the posteriors.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+
+    Returns
+    -------
+    ndarray, shape (n_spectra, n_labels)
+        Between 0 and 1.
+    """
     return np.mean(np.asarray(samples) < np.asarray(truth)[:, None, :], axis=1)
 
 
 def coverage(samples: ArrayLike, truth: ArrayLike, level: ArrayLike) -> NDArray[np.float64]:
-    """Share of truths inside the central interval of each `level`, shape ``(n_levels, n_labels)``."""
+    """Share of truths inside the central interval of each level.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_spectra, n_samples, n_labels)
+        Of the posteriors.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+    level : array_like, shape (n_levels,)
+        Between 0 and 1.
+
+    Returns
+    -------
+    ndarray, shape (n_levels, n_labels)
+        Equal to the levels, but for chance, if the posterior is calibrated.
+    """
     distance = 2.0 * np.abs(rank(samples, truth) - 0.5)
     return np.mean(distance[None] <= np.asarray(level)[:, None, None], axis=1)

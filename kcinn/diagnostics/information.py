@@ -9,7 +9,7 @@ from kcinn.noise import Noise
 
 
 def bound(jacobian: ArrayLike, noise: Noise, prior: ArrayLike) -> NDArray[np.float64]:
-    """The Cramer-Rao bound: smallest standard deviation that labels can have, all others marginalised, ``(n_labels,)``.
+    """The Cramer-Rao bound: smallest standard deviation that labels can have, all others marginalised.
 
     Parameters
     ----------
@@ -20,6 +20,11 @@ def bound(jacobian: ArrayLike, noise: Noise, prior: ArrayLike) -> NDArray[np.flo
     prior : array_like, shape (n_labels,)
         Standard deviation of the prior, that of a uniform one being its width over ``sqrt(12)``.
 
+    Returns
+    -------
+    ndarray, shape (n_labels,)
+        In the units of the labels.
+
     References
     ----------
     Van Trees (1968), Detection, Estimation and Modulation Theory, part I, section 2.4: bound with a prior.
@@ -28,7 +33,7 @@ def bound(jacobian: ArrayLike, noise: Noise, prior: ArrayLike) -> NDArray[np.flo
 
 
 def saliency(jacobian: ArrayLike, noise: Noise, prior: ArrayLike) -> NDArray[np.float64]:
-    """Share of the information on a label that each pixel holds, ``(n_labels, n_pixels)``, every row summing to 1.
+    """Share of the information on a label that each pixel holds.
 
     What counts is the part of a label's derivative that no combination of the other labels and nuisances can imitate:
     its square over the variance of the pixel, summed over pixels, is the inverse square of the label's bound. A line
@@ -38,6 +43,11 @@ def saliency(jacobian: ArrayLike, noise: Noise, prior: ArrayLike) -> NDArray[np.
     ----------
     jacobian, noise, prior
         As `bound`.
+
+    Returns
+    -------
+    ndarray, shape (n_labels, n_pixels)
+        Every row sums to 1.
     """
     jacobian = np.asarray(jacobian, dtype=np.float64)
     estimator = _covariance(jacobian, noise, prior) @ noise.precision_times(jacobian)

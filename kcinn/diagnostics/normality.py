@@ -22,7 +22,18 @@ class Normality(NamedTuple):
 
 
 def normality(latent: ArrayLike) -> Normality:
-    """Compare the latent variables ``(n_spectra, n_latent)`` of true labels with independent standard normals."""
+    """Compare the latent variables of true labels with independent standard normals.
+
+    Parameters
+    ----------
+    latent : array_like, shape (n_spectra, n_latent)
+        Such as `CINN.latent` gives, of one member.
+
+    Returns
+    -------
+    Normality
+        Moments, tests and the largest correlation.
+    """
     latent = np.asarray(latent, dtype=np.float64)
     p_value = np.array([stats.kstest(column, "norm").pvalue for column in latent.T])
     off_diagonal = np.corrcoef(latent.T) - np.eye(latent.shape[1]) if latent.shape[1] > 1 else np.zeros((1, 1))

@@ -27,7 +27,20 @@ class Recovery(NamedTuple):
 
 
 def recovery(samples: ArrayLike, truth: ArrayLike) -> Recovery:
-    """Compare posterior samples ``(n_spectra, n_samples, n_labels)`` with true labels ``(n_spectra, n_labels)``."""
+    """Compare posterior samples with true labels.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_spectra, n_samples, n_labels)
+        Of the posteriors.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+
+    Returns
+    -------
+    Recovery
+        Residuals, widths and coverage per label.
+    """
     samples, truth = np.asarray(samples), np.asarray(truth, dtype=np.float64)
     low, middle, high = np.quantile(samples, [0.16, 0.5, 0.84], axis=1)
     residual = middle - truth

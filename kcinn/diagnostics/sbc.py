@@ -25,10 +25,24 @@ class SBC(NamedTuple):
 
 
 def sbc(samples: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> SBC:
-    """Simulation-based calibration of samples ``(n_spectra, n_samples, n_labels)``.
+    """Simulation-based calibration of posterior samples.
 
     Holds for truths drawn from the prior of the training; spectra must be independent. Ranks are spread uniformly over
     the gap between two samples, so that under calibration they are exactly uniform.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_spectra, n_samples, n_labels)
+        Of the posteriors.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+    seed : int
+        Of the spread between two samples.
+
+    Returns
+    -------
+    SBC
+        Ranks, and the test of their uniformity.
 
     References
     ----------

@@ -22,11 +22,27 @@ class TARP(NamedTuple):
 
 
 def tarp(samples: ArrayLike, truth: ArrayLike, space: LabelSpace, *, seed: int = 0) -> TARP:
-    """Tests of accuracy with random points, of samples ``(n_spectra, n_samples, n_labels)``.
+    """Tests of accuracy with random points, of posterior samples.
 
     For every spectrum a reference point is drawn uniformly in the prior box. The share of the samples that are nearer
     to it than the truth is uniform if the joint posterior is right, not only its marginals. Distances are in units of
     the box's edges. The test is Kolmogorov and Smirnov's.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_spectra, n_samples, n_labels)
+        Of the posteriors.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+    space : LabelSpace
+        Whose box is the prior.
+    seed : int
+        Of the reference points.
+
+    Returns
+    -------
+    TARP
+        Expected coverage of the joint posterior, and the p-value of its test.
 
     References
     ----------

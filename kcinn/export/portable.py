@@ -76,15 +76,9 @@ class Portable:
 
         Minus infinity outside the training box.
         """
-        model = self.model
         spectra, usable = self._prepared(flux, error, mask)
         encoding, _ = self._encoded(spectra)
-        phi = model._to_unbounded(labels)
-        u, log_det = model.to_frame(phi, encoding)
-        density = model.flow.log_density(u, model.standardise(encoding.context)) + log_det + model._log_stretch(phi)
-        lower, upper = model._edges()
-        inside = ops.all((labels >= lower) & (labels <= upper), axis=-1)
-        return {"log_prob": _or_nan(usable, ops.where(inside, density, -np.inf))}
+        return {"log_prob": _or_nan(usable, density(self.model, labels, encoding))}
 
     def _prepared(self, flux: Any, error: Any, mask: Any) -> tuple[dict[str, Any], Any]:
         """Spectra with finite numbers at bad pixels, errors not below those of the training; which rows are usable."""
@@ -146,6 +140,16 @@ class Portable:
             "n_pixels": measured["n_pixels"],
             "flag": ops.where(usable, flag, int(Flag.UNUSABLE)),
         }
+
+
+def density(model: CINN, labels: Any, encoding: Encoding) -> Any:
+    """Logarithm of the posterior density of labels ``(n, n_samples, n_labels)``; minus infinity outside the box."""
+    phi = model._to_unbounded(labels)
+    u, log_det = model.to_frame(phi, encoding)
+    inside_box = model.flow.log_density(u, model.standardise(encoding.context)) + log_det + model._log_stretch(phi)
+    lower, upper = model._edges()
+    inside = ops.all((labels >= lower) & (labels <= upper), axis=-1)
+    return ops.where(inside, inside_box, -np.inf)
 
 
 def outlier_score(outlier: Outlier, signs: dict[str, Any]) -> Any:

@@ -333,6 +333,11 @@ def load(path: str | os.PathLike[str], *, expected_sha256: str | None = None) ->
     expected_sha256 : str, optional
         Refuse the file unless this is its SHA-256, for files that others could have altered.
 
+    Returns
+    -------
+    CINN
+        Ready for `kcinn.predict`, on whichever backend is active.
+
     Raises
     ------
     ModelError

@@ -15,7 +15,22 @@ BATCH = 256
 
 
 def mock_spectra(stars: SyntheticGrid, observation: Observation, *, seed: int = 0) -> Spectra:
-    """Every star observed once: velocity, continuum, noise and missing pixels are drawn from `observation`."""
+    """Every star observed once: velocity, continuum, noise and missing pixels are drawn from `observation`.
+
+    Parameters
+    ----------
+    stars : SyntheticGrid
+        Noiseless spectra.
+    observation : Observation
+        Ranges of what is drawn.
+    seed : int
+        Of all that is drawn.
+
+    Returns
+    -------
+    Spectra
+        On the pixels of the stars' instrument, in the order of the stars.
+    """
     return Spectra.concatenate(list(mock_batches(stars, observation, seed=seed)))
 
 

@@ -22,6 +22,22 @@ def calibration(samples: ArrayLike, truth: ArrayLike, space: LabelSpace, *, titl
     """Share of truths inside the central interval, minus its level: zero for a calibrated posterior.
 
     The band is the 95 percent range that the finite number of spectra allows.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_spectra, n_samples, n_labels)
+        Of the posteriors.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+    space : LabelSpace
+        Of the labels.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A line per label.
     """
     level = np.linspace(0.02, 0.99, 60)
     inside = coverage(samples, truth, level)
@@ -41,7 +57,20 @@ def calibration(samples: ArrayLike, truth: ArrayLike, space: LabelSpace, *, titl
 
 
 def ranks(result: SBC, space: LabelSpace) -> Figure:
-    """Histogram of the ranks of the truth per label; the band holds 99 percent of the bins if calibrated."""
+    """Histogram of the ranks of the truth per label; the band holds 99 percent of the bins if calibrated.
+
+    Parameters
+    ----------
+    result : SBC
+        From `kcinn.diagnostics.sbc`.
+    space : LabelSpace
+        Of the labels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel per label.
+    """
     n = len(result.rank)
     low, high = stats.binom.ppf([0.005, 0.995], n, 1.0 / RANK_BINS)
     figure, axes = panels(len(space), size=(2.2, 1.8), columns=6)
@@ -55,7 +84,20 @@ def ranks(result: SBC, space: LabelSpace) -> Figure:
 
 
 def joint_coverage(result: TARP, n: int) -> Figure:
-    """Expected coverage of the joint posterior against its level; the band is the 95 percent range of `n` spectra."""
+    """Expected coverage of the joint posterior against its level; the band is the 95 percent range of `n` spectra.
+
+    Parameters
+    ----------
+    result : TARP
+        From `kcinn.diagnostics.tarp`.
+    n : int
+        Number of spectra behind it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel.
+    """
     spread = 1.96 * np.sqrt(result.level * (1.0 - result.level) / n)
     figure = Figure(figsize=(3.8, 3.4), layout="constrained")
     axis = figure.subplots()
@@ -67,7 +109,18 @@ def joint_coverage(result: TARP, n: int) -> Figure:
 
 
 def latent(values: ArrayLike) -> Figure:
-    """Quantiles of the latent variables ``(n_spectra, n_latent)`` of the truths, minus those of a standard normal."""
+    """Quantiles of the latent variables of the truths, minus those of a standard normal.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_spectra, n_latent)
+        Latent variables of true labels, see `CINN.latent`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A line per latent variable.
+    """
     values = np.sort(np.asarray(values), axis=0)
     normal = stats.norm.ppf((np.arange(len(values)) + 0.5) / len(values))
     figure = Figure(figsize=(5.0, 3.4), layout="constrained")
@@ -86,6 +139,20 @@ def chi_squares(posterior: ArrayLike, truth: ArrayLike, n_pixels: float) -> Figu
     """Reduced chi-square of spectra re-simulated from posterior samples, beside that of the emulator at the truth.
 
     The curve is the distribution that noise alone gives for `n_pixels` pixels.
+
+    Parameters
+    ----------
+    posterior : array_like
+        Reduced chi-squares of spectra re-simulated from posterior samples, of any shape.
+    truth : array_like
+        The same at the true labels.
+    n_pixels : float
+        Pixels behind each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two histograms and a curve.
     """
     posterior, truth = np.asarray(posterior).ravel(), np.asarray(truth).ravel()
     low, high = np.quantile(np.concatenate([posterior, truth]), [0.0, 0.98])
@@ -116,6 +183,11 @@ def information(
         Pixels of every arm.
     space, names
         Labels of the rows of `share`, and those that are shown.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row per label, a column per arm.
     """
     wavelength, share = np.asarray(wavelength), np.asarray(share)
     figure = Figure(figsize=(11, 0.85 * len(names) + 0.8), layout="constrained")

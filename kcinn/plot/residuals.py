@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.diagnostics import Recovery
@@ -17,7 +17,22 @@ from kcinn.posterior import Posterior
 
 
 def recovery(posterior: Posterior, truth: ArrayLike, *, title: str = "") -> Figure:
-    """Posterior median with its 68 percent interval against the truth ``(n_spectra, n_labels)``, a panel per label."""
+    """Posterior median with its 68 percent interval against the truth, a panel per label.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of spectra with known labels.
+    truth : array_like, shape (n_spectra, n_labels)
+        True labels.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With the rms residual in every panel.
+    """
     truth, space = np.asarray(truth), posterior.label_space
     low, middle, high = posterior.quantile([0.16, 0.5, 0.84])
     figure, axes = panels(len(space))
@@ -38,7 +53,20 @@ def recovery(posterior: Posterior, truth: ArrayLike, *, title: str = "") -> Figu
 
 
 def residual_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -> Figure:
-    """Rms residual, its robust scatter and the median posterior width against S/N per angstrom, a panel per label."""
+    """Rms residual, its robust scatter and the median posterior width against S/N per angstrom, a panel per label.
+
+    Parameters
+    ----------
+    results : mapping of float to Recovery
+        `kcinn.diagnostics.recovery` of spectra of each S/N per angstrom.
+    space : LabelSpace
+        Of the labels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        As the headline figure of Ksoll et al. (2026), with the widths.
+    """
     snr = np.array(sorted(results))
     figure, axes = panels(len(space))
     for k, axis in enumerate(axes):
@@ -48,9 +76,7 @@ def residual_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -
             ("width", {"color": GREY, "linestyle": "--"}, "posterior half width"),
         ):
             axis.plot(snr, [getattr(results[s], field)[k] for s in snr], **style, markersize=3, linewidth=1, label=name)
-        axis.set_yscale("log")
-        for set_formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-            set_formatter(StrMethodFormatter("{x:g}"))
+        _log_values(axis)
         _snr_axis(axis, snr)
         axis.set_title(axis_title(space, k), fontsize=10)
     axes[0].legend(fontsize=7, frameon=False)
@@ -59,7 +85,20 @@ def residual_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -
 
 
 def bias_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -> Figure:
-    """Mean residual against S/N per angstrom, with its scatter as bars and the median posterior width as band."""
+    """Mean residual against S/N per angstrom, with its scatter as bars and the median posterior width as band.
+
+    Parameters
+    ----------
+    results : mapping of float to Recovery
+        `kcinn.diagnostics.recovery` of spectra of each S/N per angstrom.
+    space : LabelSpace
+        Of the labels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel per label.
+    """
     snr = np.array(sorted(results))
     figure, axes = panels(len(space))
     for k, axis in enumerate(axes):
@@ -81,7 +120,17 @@ def bias_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -> Fi
 def ratio_to_bound(ratios: Mapping[str, tuple[ArrayLike, ArrayLike]], space: LabelSpace) -> Figure:
     """Posterior width and rms residual over the Cramer-Rao bound, a colour per set of spectra.
 
-    `ratios` has for every set the two ratios, ``(n_labels,)`` each.
+    Parameters
+    ----------
+    ratios : mapping of str to (array_like, array_like)
+        For every set of spectra the two ratios, width and rms, ``(n_labels,)`` each.
+    space : LabelSpace
+        Of the labels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel with a place per label.
     """
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     axis = figure.subplots()
@@ -91,9 +140,7 @@ def ratio_to_bound(ratios: Mapping[str, tuple[ArrayLike, ArrayLike]], space: Lab
         axis.plot(place + offset, np.asarray(width), "o", color=colour, markersize=4, label=f"width, {name}")
         axis.plot(place + offset, np.asarray(rms), "x", color=colour, markersize=5, label=f"rms, {name}")
     axis.axhline(1.0, color="black", linewidth=0.8)
-    axis.set_yscale("log")
-    for set_formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-        set_formatter(StrMethodFormatter("{x:g}"))
+    _log_values(axis)
     axis.set_xticks(place, [short_name(space, k) for k in range(len(space))], rotation=45)
     axis.set_ylabel("over the Cramér-Rao bound")
     axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -103,9 +150,23 @@ def ratio_to_bound(ratios: Mapping[str, tuple[ArrayLike, ArrayLike]], space: Lab
 def against_reference(
     values: ArrayLike, errors: ArrayLike, reference: ArrayLike, space: LabelSpace, names: NDArray[np.str_]
 ) -> Figure:
-    """Posterior median minus reference label of observed stars, a panel per label; all ``(n_stars, n_labels)``.
+    """Posterior median minus reference label of observed stars, a panel per label.
 
-    A missing reference is NaN.
+    Parameters
+    ----------
+    values, errors : array_like, shape (n_stars, n_labels)
+        Posterior medians and their errors.
+    reference : array_like, shape (n_stars, n_labels)
+        Reference labels, NaN where there is none.
+    space : LabelSpace
+        Of the labels.
+    names : ndarray of str, shape (n_stars,)
+        Of the stars.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for every label that has a reference.
     """
     difference = np.asarray(values) - np.asarray(reference)
     known = np.flatnonzero(np.any(np.isfinite(difference), axis=0))
@@ -124,3 +185,10 @@ def _snr_axis(axis: Axes, snr: NDArray[np.float64]) -> None:
     axis.set_xscale("log")
     axis.set_xticks(snr, [f"{s:g}" for s in snr])
     axis.xaxis.set_minor_locator(NullLocator())
+
+
+def _log_values(axis: Axes) -> None:
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -15,7 +15,24 @@ from kcinn.posterior import Posterior
 def corner(
     posterior: Posterior, row: int = 0, *, truth: ArrayLike | None = None, labels: Sequence[str] | None = None
 ) -> Figure:
-    """Corner plot of one spectrum's posterior."""
+    """Corner plot of one spectrum's posterior.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of one or several spectra.
+    row : int
+        Which of them.
+    truth : array_like, shape (n_labels,), optional
+        True labels, in the order of the posterior's.
+    labels : sequence of str, optional
+        Names of the labels that are shown, by default all.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Contours hold 39 and 86 percent, one and two sigma of a Gaussian in two dimensions.
+    """
     import corner as corner_plots
 
     names = list(labels or posterior.label_space.names)
@@ -49,7 +66,28 @@ def spectrum(
     windows: Sequence[tuple[float, float]],
     title: str = "",
 ) -> Figure:
-    """A spectrum and its re-synthesis from the posterior ``(n_draws, n_pixels)``, in some windows, with residuals."""
+    """A spectrum and its re-synthesis from the posterior, in some windows, with residuals.
+
+    Parameters
+    ----------
+    wavelength : array_like, shape (n_pixels,), angstrom
+        Of the pixels.
+    flux : array_like, shape (n_pixels,)
+        Observed, divided by the continuum.
+    resynthesis : array_like, shape (n_draws, n_pixels)
+        Spectra of posterior samples, see `CINN.spectrum`.
+    mask : array_like of bool, shape (n_pixels,), optional
+        True where a pixel is bad; it is left out.
+    windows : sequence of (lower, upper), angstrom
+        Wavelength intervals that are shown.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two panels per window; the band holds 95 percent of the draws.
+    """
     wavelength, flux, resynthesis = np.asarray(wavelength), np.asarray(flux, dtype=float), np.atleast_2d(resynthesis)
     flux = flux if mask is None else np.where(np.asarray(mask, dtype=bool), np.nan, flux)
     low, middle, high = np.quantile(resynthesis, [0.025, 0.5, 0.975], axis=0)
@@ -71,7 +109,18 @@ def spectrum(
 
 
 def loss(training: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """Training and held-out loss of every flow against the epoch."""
+    """Training and held-out loss of every flow against the epoch.
+
+    Parameters
+    ----------
+    training : mapping of str to sequence
+        `model.summary_of_training`, with `loss` and `validation_loss` of every flow.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Training and held-out stars in one panel.
+    """
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axis = figure.subplots()
     for key, colour, name in (("loss", BLUE, "training"), ("validation_loss", ORANGE, "held-out stars")):

@@ -32,7 +32,7 @@ def merge(
     partial: bool = False,
     verbose: int = 0,
 ) -> int:
-    """Join the parts of a run into one catalogue, in the order of the input, and return its number of rows.
+    """Join the parts of a run into one catalogue, in the order of the input.
 
     FITS and Parquet are written part by part, in little memory; a VOTable is made in memory.
 
@@ -46,6 +46,11 @@ def merge(
         Leave out shards that are missing or quarantined, rather than refuse.
     verbose : int
         1 shows a progress bar.
+
+    Returns
+    -------
+    int
+        Number of rows of the catalogue.
 
     Raises
     ------

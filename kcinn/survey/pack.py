@@ -71,6 +71,7 @@ def pack(
     Parameters
     ----------
     paths : sequence of path
+        Files of any kind that `kcinn.read` knows.
     output : path
         An HDF5 file; replaced only when the new one is whole.
     instrument : str, path or Instrument, optional
@@ -95,6 +96,11 @@ def pack(
         -1: one per core.
     verbose : int
         1 shows a progress bar.
+
+    Returns
+    -------
+    PackReport
+        Number of spectra, and a line for each that was refused.
 
     Raises
     ------

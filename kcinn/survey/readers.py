@@ -24,7 +24,13 @@ HDF5_MAGIC, GZIP_MAGIC, FITS_MAGIC = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"SIMPLE
 
 @dataclass(frozen=True)
 class Reader:
-    """A kind of file: its name, whether a file with these first bytes is of it, and how to read one."""
+    """A kind of file: its name, whether a file with these first bytes is of it, and how to read one.
+
+    Parameters
+    ----------
+    name, recognises, read
+        As for `register_reader`.
+    """
 
     name: str
     recognises: Callable[[Path, bytes], bool]

@@ -123,6 +123,11 @@ def run(
     verbose : int
         1 shows a progress bar.
 
+    Returns
+    -------
+    SurveyReport
+        What was done, and what is in quarantine.
+
     Raises
     ------
     SurveyError

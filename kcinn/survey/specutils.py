@@ -23,6 +23,12 @@ def from_specutils(spectrum: Any, *, medium: str, ids: Sequence[str] | None = No
     medium : {"air", "vacuum"}
         specutils does not know it.
     ids : sequence of str, optional
+        Names of the spectra, by default their numbers.
+
+    Returns
+    -------
+    Spectra
+        On ascending wavelengths in angstrom.
 
     Raises
     ------

@@ -52,6 +52,18 @@ class Verification:
 def verify(folder: str | os.PathLike[str], *, verbose: int = 0) -> Verification:
     """Read every part of a run and check it against its checksum and the manifest.
 
+    Parameters
+    ----------
+    folder : path
+        Of the run.
+    verbose : int
+        1 shows a progress bar.
+
+    Returns
+    -------
+    Verification
+        What is there, what is missing, and what is wrong.
+
     Raises
     ------
     SurveyError

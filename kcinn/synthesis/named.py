@@ -23,6 +23,11 @@ def engine_named(name: str, config: Path | None = None) -> Engine:
     config : Path, optional
         File that describes the engine's installation.
 
+    Returns
+    -------
+    Engine
+        Ready for `kcinn.synthesize`.
+
     Raises
     ------
     KcinnError
