@@ -82,8 +82,8 @@ def predict(
     Returns
     -------
     Posterior
-        Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity`
-        and its standard deviation `velocity_error` (km/s), `outlier` (above 1: unlike the spectra of the training, flagged).
+        Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity` and its
+        standard deviation `velocity_error` (km/s), `outlier` (above 1: unlike the spectra of the training, flagged).
 
     Raises
     ------

@@ -92,9 +92,9 @@ class CINN(Network):
         Returns
         -------
         dict
-            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` and `velocity_error` (km/s), `extrapolation`,
-            `gap`, whether it was added, and `outlier`, above 1 for spectra unlike those of the training, ``(n,)``; if
-            asked for, `log_prob` ``(n, n_samples)`` in the units of the labels.
+            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` and `velocity_error` (km/s),
+            `extrapolation`, `gap`, whether it was added, and `outlier`, above 1 for spectra unlike those of the
+            training, ``(n,)``; if asked for, `log_prob` ``(n, n_samples)`` in the units of the labels.
         """
         encoding, said = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
         noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed, quasi=quasi)

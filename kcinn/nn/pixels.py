@@ -82,10 +82,10 @@ def follow(values, whole, edges):
     followed, inside : tensors, shape (n, n_pixels)
         Beyond the edge of an arm its last pixel is repeated, and `inside` is zero, else one.
     """
-    n_pixels = edges[-1][1]
-    first, last = (np.repeat(limit, [b - a for a, b in edges]) for limit in zip(*[(a, b - 1) for a, b in edges]))
-    wanted = ops.convert_to_tensor(np.arange(n_pixels, dtype="int32")) + ops.cast(whole, "int32")
-    found = ops.clip(wanted, ops.convert_to_tensor(first.astype("int32")), ops.convert_to_tensor(last.astype("int32")))
+    widths = [b - a for a, b in edges]
+    first, last = (np.repeat(limits, widths).astype("int32") for limits in np.transpose([(a, b - 1) for a, b in edges]))
+    wanted = ops.convert_to_tensor(np.arange(edges[-1][1], dtype="int32")) + ops.cast(whole, "int32")
+    found = ops.clip(wanted, ops.convert_to_tensor(first), ops.convert_to_tensor(last))
     return ops.take_along_axis(values, found, axis=1), ops.cast(ops.equal(wanted, found), values.dtype)
 
 
