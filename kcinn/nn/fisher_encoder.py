@@ -131,11 +131,9 @@ class FisherEncoder(Encoder):
             distance, phi = self._nearest_start(ops.take(flux, found, axis=1), weight)
             distance = distance + (velocity / self.velocity_scatter) ** 2
             new = (distance, ops.zeros_like(distance) + velocity, phi)
-            best = (
-                new
-                if best is None
-                else tuple(ops.where(distance < best[0], a, b) for a, b in zip(new, best, strict=True))
-            )
+            if best is not None:
+                new = tuple(ops.where(distance < best[0], a, b) for a, b in zip(new, best, strict=True))
+            best = new
         return best[1:]
 
     def _back(self, velocity, flux, inverse_variance):

@@ -86,7 +86,7 @@ def follow(values, whole, edges):
     first, last = (np.repeat(limits, widths).astype("int32") for limits in np.transpose([(a, b - 1) for a, b in edges]))
     wanted = ops.convert_to_tensor(np.arange(edges[-1][1], dtype="int32")) + ops.cast(whole, "int32")
     found = ops.clip(wanted, ops.convert_to_tensor(first), ops.convert_to_tensor(last))
-    return ops.take_along_axis(values, found, axis=1), ops.cast(ops.equal(wanted, found), values.dtype)
+    return ops.take_along_axis(values, found, axis=1), ops.cast(ops.equal(wanted, found), "float32")
 
 
 def move(flux, distance, edges):
