@@ -55,7 +55,8 @@ DIAGNOSTICS = {
     "snr": Column("snr", "", "signal-to-noise ratio per angstrom, median over good pixels", "stat.snr"),
     "n_pixels": Column("n_pixels", "", "number of pixels used", "meta.number", "i4"),
     "chi_square": Column("chi_square", "", "reduced chi-square of the best fit", "stat.fit.chi2"),
-    "velocity": Column("velocity", "km s-1", "velocity shift of the best fit", "phys.veloc"),
+    "velocity": Column("velocity", "km s-1", "residual velocity, shift of the best fit", "spect.dopplerVeloc"),
+    "velocity_error": Column("velocity_error", "km s-1", "1 sigma of velocity", "stat.error;spect.dopplerVeloc"),
     "outlier": Column("outlier", "", "how unlike the spectra of the training; above 1 is flagged", "stat.value"),
 }
 REWEIGHTED = {  # of a posterior after `Posterior.reweight`

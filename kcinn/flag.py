@@ -12,7 +12,7 @@ class Flag(IntFlag):
     POOR_FIT = 2  # the best fit misses the spectrum by more than twice its errors
     EDGE = 4  # a median lies within two percent of the edge of the training box
     SNR_RANGE = 8  # signal-to-noise ratio outside the range of the training
-    VELOCITY = 16  # the fit wants a velocity beyond three times its prior scatter
+    VELOCITY = 16  # the velocity of the fit lies outside that of the training by more than three sigma
     EXTRAPOLATION = 32  # the encoder's summary lies outside that of the training spectra
     ESTIMATED_ERROR = 64  # no errors came with the spectrum; they were estimated from its scatter
     GAP = 128  # the synthesis misses the spectrum by more than noise: its typical error was added to the errors
@@ -28,7 +28,7 @@ MEANINGS = {
         Flag.POOR_FIT: "best fit misses the spectrum by more than twice its errors",
         Flag.EDGE: "a median within 2 % of the edge of the training box",
         Flag.SNR_RANGE: "S/N outside the training range",
-        Flag.VELOCITY: "residual velocity beyond three sigma of the training",
+        Flag.VELOCITY: "residual velocity outside that of the training by 3 sigma",
         Flag.EXTRAPOLATION: "summary of the spectrum outside that of the training",
         Flag.ESTIMATED_ERROR: "errors estimated from the scatter of the pixels",
         Flag.GAP: "typical error of the synthesis added to the errors",

@@ -25,6 +25,7 @@ logger = logging.getLogger("kcinn")
 FEW = 1.0 / 3.0
 POOR = 4.0  # reduced chi-square
 EDGE = 0.02
+MEASURED = ("chi_square", "velocity", "velocity_error", "outlier")  # of what `CINN.sample` says, in a catalogue
 NORMALISED = (0.2, 1.5)  # between which the median flux of a spectrum without its continuum lies
 
 
@@ -81,8 +82,8 @@ def predict(
     Returns
     -------
     Posterior
-        Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity`,
-        `outlier` (above 1: unlike the spectra of the training, flagged).
+        Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity` and its
+        standard deviation `velocity_error` (km/s), `outlier` (above 1: unlike the spectra of the training, flagged).
 
     Raises
     ------
@@ -119,7 +120,7 @@ def predict(
         )  # fmt: skip
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     samples = drawn.pop("labels")
-    diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in ("chi_square", "velocity", "outlier")}
+    diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in MEASURED}
     flag = flags(model, np.median(samples, axis=1), diagnostics, drawn, estimated)
     logger.info("%d spectra, %d of them flagged", len(flag), np.count_nonzero(flag))
     return Posterior(
@@ -164,7 +165,7 @@ def conditions(model: CINN, median: Any, measured: Mapping[str, Any]) -> dict[Fl
     model : CINN
     median : array or tensor, shape (n, n_targets)
     measured : mapping of str to array or tensor (n,)
-        `n_pixels`, `snr`, `chi_square`, `velocity`, `extrapolation`, `gap`, `outlier`.
+        `n_pixels`, `snr`, `chi_square`, `velocity`, `velocity_error`, `extrapolation`, `gap`, `outlier`.
     """
     low, high = model.observation.snr
     lower, upper = model.label_space.lower.astype(np.float32), model.label_space.upper.astype(np.float32)
@@ -174,7 +175,7 @@ def conditions(model: CINN, median: Any, measured: Mapping[str, Any]) -> dict[Fl
         Flag.POOR_FIT: measured["chi_square"] > POOR,
         Flag.EDGE: reduce(or_, (from_middle[:, k] > 0.5 - EDGE for k in range(len(lower)))),
         Flag.SNR_RANGE: (measured["snr"] < low) | (measured["snr"] > high),
-        Flag.VELOCITY: abs(measured["velocity"]) > 3.0 * max(model.observation.velocity, 0.1),
+        Flag.VELOCITY: abs(measured["velocity"]) > model.observation.velocity + 3.0 * measured["velocity_error"],
         Flag.EXTRAPOLATION: measured["extrapolation"] >= 5.0,
         Flag.GAP: measured["gap"],
         Flag.OUTLIER: measured["outlier"] > 1.0,

@@ -13,7 +13,7 @@ from kcinn.errors import ModelError
 from kcinn.model_check import Suspicious, check_members, check_sizes
 from kcinn.shipped import MODELS, shipped, shipped_models
 
-FORMAT = "kcinn-model/3"
+FORMAT = "kcinn-model/4"
 
 
 def check_format(format: str | None, where: str = "model") -> None:

@@ -46,7 +46,7 @@ class Posterior:
     flag : array_like of int, shape (n_spectra,), optional
         Bits of `Flag`.
     diagnostics : mapping of str to array_like (n_spectra,), optional
-        Further columns, such as `snr`, `chi_square`, `velocity`.
+        Further columns, such as `snr`, `chi_square`, `velocity`, `velocity_error`.
     log_prob : array_like, shape (n_spectra, n_samples), optional
         Logarithm of the posterior density of every sample, in the units of the labels.
 

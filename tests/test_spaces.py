@@ -137,7 +137,7 @@ def test_grids_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"snr": (0.0, 10.0)}, {"snr": (20.0, 10.0)}, {"missing_arms": 1.5}, {"velocity": 9.0}]
+    "wrong", [{"snr": (0.0, 10.0)}, {"snr": (20.0, 10.0)}, {"missing_arms": 1.5}, {"velocity": 11.0}]
 )
 def test_observation_settings_are_checked(wrong):
     with pytest.raises((ValueError, KcinnError), match=next(iter(wrong))):

@@ -59,7 +59,7 @@ def _linearised(model: CINN, stars: Stars) -> Iterator[tuple[NDArray[Any], NDArr
     """Of every star the derivatives of its spectrum, with respect to labels, and to nuisances of unit prior."""
     space, observe, emulator = model.full_space, model.observe, model.emulator
     basis = keras.ops.convert_to_numpy(emulator.basis)
-    per_unit = (observe.observation.velocity * observe.pixels_per_velocity).astype(np.float32)
+    per_unit = (observe.observation.velocity_scatter * observe.pixels_per_velocity).astype(np.float32)
     for start in range(0, len(stars), BATCH):
         phi = space.to_unbounded(stars.all_labels[start : start + BATCH])
         coefficients, tangents = emulator.linearise(phi.astype(np.float32))

@@ -32,6 +32,7 @@ SAID = {
     "n_pixels": _entry(_ROW, "number of pixels used", "int32"),
     "chi_square": _entry(_ROW, "reduced chi-square of the best fit"),
     "velocity": _entry(_ROW, "km/s, shift of the best fit"),
+    "velocity_error": _entry(_ROW, "km/s, 1 sigma of velocity"),
     "outlier": _entry(_ROW, "how unlike the spectra of the training; above 1 is flagged"),
     "flag": _entry(_ROW, "sum of bits, see flags; 0 is clean", "int32"),
 }

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kcinn.flag import Flag
-from kcinn.inference import NORMALISED, conditions
+from kcinn.inference import MEASURED, NORMALISED, conditions
 from kcinn.model.cinn import CINN, MISSED
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.summarise import summarise_by_sorting
@@ -49,7 +49,7 @@ class Portable:
         -------
         dict
             `samples` ``(n, n_samples, n_labels)`` in the units of the labels, and of every spectrum `snr`, `n_pixels`,
-            `chi_square`, `velocity`, `outlier` and `flag` ``(n,)``, as in the catalogue.
+            `chi_square`, `velocity`, `velocity_error`, `outlier` and `flag` ``(n,)``, as in the catalogue.
         """
         drawn, measured, usable = self._drawn(flux, error, mask, noise)
         middle = summarise_by_sorting(drawn).quantiles[:, 1]
@@ -127,14 +127,14 @@ class Portable:
         spectra, usable = self._prepared(flux, error, mask)
         encoding, said = self._encoded(spectra)
         drawn = self.model.draw_encoded(noise, encoding)
-        measured = {key: drawn[key] for key in ("chi_square", "velocity", "extrapolation")}
+        measured = {key: drawn[key] for key in ("chi_square", "velocity", "velocity_error", "extrapolation")}
         labels = ops.where(usable[:, None, None], drawn["labels"], 0.0)  # runtimes sort and count NaN each in its way
         return labels, {**measured, **said, "snr": spectra["snr"], "n_pixels": spectra["n_pixels"]}, usable
 
     def _said(self, middle: Any, measured: dict[str, Any], usable: Any) -> dict[str, Any]:
         bits = conditions(self.model, middle, {**measured, "n_pixels": ops.cast(measured["n_pixels"], "float32")})
         flag = sum(ops.cast(condition, "int32") * int(bit) for bit, condition in bits.items())
-        said = {key: _or_nan(usable, measured[key]) for key in ("snr", "chi_square", "velocity", "outlier")}
+        said = {key: _or_nan(usable, measured[key]) for key in ("snr", *MEASURED)}
         return {
             **said,
             "n_pixels": measured["n_pixels"],

@@ -94,9 +94,9 @@ class CINN(Network):
         Returns
         -------
         dict
-            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` (km/s), `extrapolation`, `gap`, whether it
-            was added, and `outlier`, above 1 for spectra unlike those of the training, ``(n,)``; if asked for,
-            `log_prob` ``(n, n_samples)`` in the units of the labels.
+            `labels` ``(n, n_samples, n_targets)``; `chi_square`, `velocity` and `velocity_error` (km/s),
+            `extrapolation`, `gap`, whether it was added, and `outlier`, above 1 for spectra unlike those of the
+            training, ``(n,)``; if asked for, `log_prob` ``(n, n_samples)`` in the units of the labels.
         """
         encoding, said = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
         noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed, quasi=quasi)
@@ -246,7 +246,7 @@ class CINN(Network):
         inverse_variance = (arrays["mask"] == 0) * self.usable / (arrays["error"] ** 2 + gaps**2)
         return Likelihood(
             self.emulator, self.observe, self.full_space, self.label_space.names, arrays["flux"], inverse_variance,
-            drawn["labels"].mean(axis=1),
+            drawn["labels"].mean(axis=1), drawn["velocity"],
         )  # fmt: skip
 
     def log_prior(self, labels: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:

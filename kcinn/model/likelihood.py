@@ -15,7 +15,7 @@ from kcinn.labels import LabelSpace
 from kcinn.nn.compiled import Compiled
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.observe import Observe
-from kcinn.nn.pixels import shift
+from kcinn.nn.pixels import follow, shift
 from kcinn.noise import Noise
 
 SETTLE = 3  # Gauss-Newton steps by which velocity and continuum are found
@@ -42,11 +42,13 @@ class Likelihood:
     flux, inverse_variance : array_like, shape (n_spectra, n_pixels)
         Inverse variance zero marks a pixel that is not used.
     reference : array_like, shape (n_spectra, n_labels)
+    velocity : array_like, shape (n_spectra,), km/s
+        At which the best fit is sought; to the nearest pixel, spectra are moved back by it.
     """
 
     def __init__(
         self, emulator: Emulator, observe: Observe, space: LabelSpace, names: tuple[str, ...], flux: ArrayLike,
-        inverse_variance: ArrayLike, reference: ArrayLike,
+        inverse_variance: ArrayLike, reference: ArrayLike, velocity: ArrayLike,
     ) -> None:  # fmt: skip
         self.space, self.names = space, names
         self._order = [names.index(name) for name in space.names]
@@ -54,7 +56,7 @@ class Likelihood:
         phi = self._phi(reference)
         self.spectra = [
             _Spectrum(emulator, observe, *row)
-            for row in zip(np.asarray(flux), np.asarray(inverse_variance), phi, strict=True)
+            for row in zip(np.asarray(flux), np.asarray(inverse_variance), phi, np.asarray(velocity), strict=True)
         ]
 
     def __len__(self) -> int:
@@ -110,14 +112,21 @@ class _Spectrum:
         flux: NDArray[Any],
         inverse_variance: NDArray[Any],
         phi: NDArray[Any],
+        velocity: float,
     ) -> None:
         self.reference = ops.convert_to_numpy(emulator(phi[None]))[0].astype(np.float64)
         rows = np.concatenate([ops.convert_to_numpy(emulator.mean)[None], ops.convert_to_numpy(emulator.basis)])
+        whole = np.round(velocity * observe.pixels_per_velocity).astype(np.float32)
+        flux, inside = (ops.convert_to_numpy(x)[0] for x in follow(flux[None], whole[None], observe.edges))
+        inverse_variance = (
+            inside * ops.convert_to_numpy(follow(inverse_variance[None], whole[None], observe.edges)[0])[0]
+        )
         used = inverse_variance > 0
         flux = np.where(used, flux, 1.0).astype(np.float64)
         nuisances = np.zeros(len(observe.polynomials) + 1)  # in units of their priors
+        nuisances[-1] = velocity / max(observe.observation.velocity_scatter, 1e-3)
         for _ in range(SETTLE):
-            moved, slope = _moved(rows, nuisances[-1], observe)
+            moved, slope = _moved(rows, nuisances[-1], whole, observe)
             level = 1.0 + observe.observation.continuum * nuisances[:-1] @ observe.polynomials
             star = moved[0] + self.reference @ moved[1:]
             slope = (slope[0] + self.reference @ slope[1:]) * level
@@ -151,9 +160,11 @@ class _Spectrum:
         return float((self.noise.precision_times(residual[None]) @ residual)[0])
 
 
-def _moved(rows: NDArray[Any], velocity: float, observe: Observe) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spectra shifted by a velocity in units of its prior, and their derivative with respect to it."""
-    per_unit = (observe.observation.velocity * observe.pixels_per_velocity).astype(np.float32)
-    distance = np.broadcast_to(np.float32(velocity) * per_unit, rows.shape)
+def _moved(
+    rows: NDArray[Any], velocity: float, whole: NDArray[np.float32], observe: Observe
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Spectra at a velocity in units of its prior, moved back by `whole` pixels, and their derivative."""
+    per_unit = (observe.observation.velocity_scatter * observe.pixels_per_velocity).astype(np.float32)
+    distance = np.broadcast_to(np.float32(velocity) * per_unit - whole, rows.shape)
     moved, slope = shift(rows, distance, observe.edges)
     return tuple(ops.convert_to_numpy(x).astype(np.float64) for x in (moved, slope * per_unit))  # type: ignore[return-value]

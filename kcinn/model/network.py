@@ -208,6 +208,7 @@ class Network(keras.Model):
             "labels": ops.clip(lower + (upper - lower) * unit, lower, upper),
             "chi_square": encoding.chi_square,
             "velocity": encoding.velocity,
+            "velocity_error": encoding.velocity_error,
             "extrapolation": ops.max(ops.abs(context), axis=-1),
         }
         if density:

@@ -19,7 +19,8 @@ class Encoding(NamedTuple):
     the labels after it, which are less well determined. `location` ``(n, n_targets)`` and `factor`
     ``(n, n_targets, n_targets)``, lower triangular, are the frame in which the flow works: it models
     ``factor^T (phi - location)``. `context` ``(n, n_context)`` is what it is conditioned on.
-    `chi_square` ``(n,)`` is the reduced chi-square of the best fit, `velocity` ``(n,)`` in km/s the shift of that fit.
+    `chi_square` ``(n,)`` is the reduced chi-square of the best fit, `velocity` ``(n,)`` in km/s the shift of that fit,
+    `velocity_error` ``(n,)`` its standard deviation with all else marginalised; both are 0 of an encoder without a fit.
     """
 
     context: Any
@@ -27,6 +28,7 @@ class Encoding(NamedTuple):
     factor: Any
     chi_square: Any
     velocity: Any
+    velocity_error: Any
 
 
 class Encoder(keras.layers.Layer):

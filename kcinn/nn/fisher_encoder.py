@@ -13,12 +13,14 @@ from numpy.typing import ArrayLike
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
 from kcinn.nn.levenberg_marquardt import LIMIT, cholesky, minimise, solve
-from kcinn.nn.pixels import continuum_polynomials, pixels_per_velocity, shift
+from kcinn.nn.pixels import continuum_polynomials, follow, pixels_per_velocity, shift
 
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 STRETCH = 1536  # pixels whose derivatives are held at a time
 LAST_STEP = 0.5  # prior standard deviations
 SMALLEST_MISFIT = 1e-3  # reduced chi-square whose logarithm is taken
+REACH = 1.5  # largest velocity that is sought, over the largest of the training
+FINE = 4  # parts of a pixel to which the velocity is rounded by which a spectrum is moved
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -26,8 +28,10 @@ class FisherEncoder(Encoder):
     """Fit the emulator to the spectrum: label estimate, Fisher information and chi-square are the summary.
 
     Near its optimum the likelihood is Gaussian in the labels, so the estimate and the Fisher matrix are asymptotically
-    sufficient (score compression, Alsing & Wandelt 2018). The fit starts at the nearest of a set of synthetic spectra,
-    takes damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963) on the principal components with one weight per
+    sufficient (score compression, Alsing & Wandelt 2018). The fit starts at the nearest of a set of synthetic spectra
+    and at the best of a few velocities, about a pixel apart. The spectrum is moved back by whole pixels, so that its
+    noise stays as it is; what is left, less than about a pixel, is a shift of the emulator's spectrum. The fit takes
+    damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963) on the principal components with one weight per
     block of pixels, and ends with steps on all pixels, in which every pixel has its own weight and a velocity and a
     low-order continuum per arm are free. Pixels that the best fit misses by more than the noise count less
     (Student-t weights), and errors grow with the square root of the reduced chi-square where it exceeds one. A last
@@ -45,8 +49,10 @@ class FisherEncoder(Encoder):
         Number of spectra among which the start is sought.
     descent, polish : (int, int)
         How often the curvature is computed, and steps with each, on components and on pixels.
-    velocity, continuum : float
-        Prior standard deviations of the residual velocity (km/s) and of every continuum coefficient.
+    velocity : float, km/s
+        The prior of the residual velocity reaches from minus to plus this; a normal of the same variance stands for it.
+    continuum : float
+        Prior standard deviation of every continuum coefficient.
     continuum_degree : int
     degrees_of_freedom : float
         Of the Student-t weights.
@@ -65,7 +71,7 @@ class FisherEncoder(Encoder):
         n_start: int = 2048,
         descent: tuple[int, int] = (2, 2),
         polish: tuple[int, int] = (3, 2),
-        velocity: float = 1.0,
+        velocity: float = 10.0,
         continuum: float = 0.01,
         continuum_degree: int = 2,
         degrees_of_freedom: float = 16.0,
@@ -77,6 +83,8 @@ class FisherEncoder(Encoder):
         self.degrees_of_freedom = degrees_of_freedom
         self.polynomials = continuum_polynomials(self.edges, continuum_degree)
         self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
+        self.velocity_scatter = velocity / math.sqrt(3.0)
+        self.velocity_step = 1.0 / float(np.median(self.pixels_per_velocity))
         self.n_nuisances = len(self.polynomials) + 1
         others = [i for i in range(emulator.n_labels) if i not in self.targets]
         self.order = (*others, *reversed(self.targets))
@@ -106,10 +114,49 @@ class FisherEncoder(Encoder):
         self.start_power.assign(power)
 
     def call(self, flux, inverse_variance):
-        block_weight = self._block_weight(inverse_variance)
-        phi = self._nearest_start(flux, inverse_variance, block_weight)
-        phi = self._descend(phi, flux, inverse_variance, block_weight)
-        return self._polish(phi, flux, inverse_variance)
+        velocity, phi = self._search(flux, inverse_variance)
+        velocity = self._nudge(velocity, phi, *self._back(velocity, flux, inverse_variance))
+        spectrum = self._back(velocity, flux, inverse_variance)
+        return self._polish(self._descend(phi, velocity, *spectrum), velocity, *spectrum)
+
+    def _search(self, flux, inverse_variance):
+        """The best of some velocities ``(n, 1)``, and the labels of the nearest start there."""
+        pixel, edges = np.arange(self.emulator.n_pixels), self.edges
+        most = round(REACH * self.velocity / self.velocity_step)
+        best = None
+        for velocity in self.velocity_step * np.arange(-most, most + 1.0):
+            wanted = pixel + np.round(velocity * self.pixels_per_velocity).astype(int)
+            found = np.concatenate([np.clip(wanted[a:b], a, b - 1) for a, b in edges])
+            weight = ops.take(inverse_variance, found, axis=1) * (wanted == found).astype(np.float32)
+            distance, phi = self._nearest_start(ops.take(flux, found, axis=1), weight)
+            distance = distance + (velocity / self.velocity_scatter) ** 2
+            new = (distance, ops.zeros_like(distance) + velocity, phi)
+            if best is not None:
+                new = tuple(ops.where(distance < best[0], a, b) for a, b in zip(new, best, strict=True))
+            best = new
+        return best[1:]
+
+    def _back(self, velocity, flux, inverse_variance):
+        """The spectrum moved back by the velocity to the nearest pixel, and the number of pixels, at every pixel."""
+        step = self.velocity_step / FINE  # else whole pixels could hang on the last digit of the velocity
+        distance = step * ops.round(velocity / step) * ops.convert_to_tensor(self.pixels_per_velocity)
+        whole = ops.round(distance)
+        (flux, inside), (weight, _) = (follow(values, whole, self.edges) for values in (flux, inverse_variance))
+        return flux, inside * weight, whole
+
+    def _moved(self, spectrum, velocity, whole):
+        """A spectrum at a velocity, as `_back` would move it, and its derivative with respect to the velocity."""
+        pixels_per_velocity = ops.convert_to_tensor(self.pixels_per_velocity)
+        moved, slope = shift(spectrum, velocity * pixels_per_velocity - whole, self.edges)
+        return moved, slope * pixels_per_velocity
+
+    def _nudge(self, velocity, phi, flux, inverse_variance, whole):
+        """The velocity after a Gauss-Newton step, of at most a pixel, with the spectrum of the start."""
+        moved, slope = self._moved(self.emulator.flux(self.emulator(phi)), velocity, whole)
+        pull = ops.sum(inverse_variance * (flux - moved) * slope, axis=-1, keepdims=True)
+        information = ops.sum(inverse_variance * ops.square(slope), axis=-1, keepdims=True)
+        pull, information = pull - velocity / self.velocity_scatter**2, information + 1.0 / self.velocity_scatter**2
+        return velocity + ops.clip(pull / information, -self.velocity_step, self.velocity_step)
 
     def _block_weight(self, inverse_variance):
         n_pixels = self.emulator.n_pixels
@@ -126,17 +173,22 @@ class FisherEncoder(Encoder):
         grams = ops.matmul(blocks, ops.transpose(blocks, (0, 2, 1)))
         return ops.reshape(ops.matmul(block_weight, ops.reshape(grams, (self.n_blocks, n * n))), (-1, n, n))
 
-    def _nearest_start(self, flux, inverse_variance, block_weight):
-        projection = ops.matmul(inverse_variance * (flux - self.emulator.mean), ops.transpose(self.emulator.basis))
-        distance = ops.matmul(block_weight, self.start_power) - 2.0 * ops.matmul(
-            projection, ops.transpose(self.start_coefficients)
+    def _nearest_start(self, flux, inverse_variance):
+        """Chi-square of the nearest start ``(n, 1)``, and its labels."""
+        deviation = flux - self.emulator.mean
+        weighted = inverse_variance * deviation
+        distance = ops.matmul(self._block_weight(inverse_variance), self.start_power) - 2.0 * ops.matmul(
+            ops.matmul(weighted, ops.transpose(self.emulator.basis)), ops.transpose(self.start_coefficients)
         )
-        return ops.matmul(ops.one_hot(ops.argmin(distance, axis=-1), self.n_start), self.start_phi)
+        nearest = ops.one_hot(ops.argmin(distance, axis=-1), self.n_start)
+        own = ops.sum(weighted * deviation, axis=-1, keepdims=True)
+        return own + ops.min(distance, axis=-1, keepdims=True), ops.matmul(nearest, self.start_phi)
 
-    def _descend(self, phi, flux, inverse_variance, block_weight):
-        gram = self._block_gram(block_weight)
+    def _descend(self, phi, velocity, flux, inverse_variance, whole):
+        gram = self._block_gram(self._block_weight(inverse_variance))
         reference = self.emulator(phi)
-        residual = inverse_variance * (flux - self.emulator.flux(reference))
+        moved, _ = self._moved(self.emulator.flux(reference), velocity, whole)
+        residual = inverse_variance * (flux - moved)
         projection = ops.matmul(residual, ops.transpose(self.emulator.basis))
 
         def evaluate(phi):
@@ -155,10 +207,9 @@ class FisherEncoder(Encoder):
         rounds, steps = self.descent
         return minimise(evaluate, curvature_at, phi, rounds=rounds, steps=steps)[0]
 
-    def _polish(self, phi, flux, inverse_variance):
+    def _polish(self, phi, velocity, flux, inverse_variance, whole):
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
-        distance = self.velocity * ops.convert_to_tensor(self.pixels_per_velocity)
         basis_pairs, polynomial_pairs = _pairs(self.emulator.basis), _pairs(polynomials)
         error_pairs = ops.matmul(self.emulator.error, basis_pairs)
 
@@ -166,7 +217,9 @@ class FisherEncoder(Encoder):
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
             tangents = ops.take(tangents, self.order, axis=1)
-            spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * distance, self.edges)
+            spectrum, slope = self._moved(
+                self.emulator.flux(coefficients), self.velocity_scatter * nuisances[:, -1:], whole
+            )
             residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1], polynomials))
             square = inverse_variance * ops.square(residual)
             chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
@@ -176,7 +229,7 @@ class FisherEncoder(Encoder):
             weight = inverse_variance / (variance * (1.0 + relative))
             penalty = ops.sum(ops.square(parameters), axis=-1, keepdims=True)
             cost = variance * (self.degrees_of_freedom * ops.sum(ops.log1p(relative), axis=-1, keepdims=True) + penalty)
-            return tangents, spectrum, slope * distance, residual, weight, cost, chi_square
+            return tangents, spectrum, self.velocity_scatter * slope, residual, weight, cost, chi_square
 
         def pulls(compared):
             """Of the nuisances, the projection on the components, and of the labels."""
@@ -215,7 +268,8 @@ class FisherEncoder(Encoder):
             return total + ops.eye(total.shape[1])
 
         ordered = ops.take(phi, self.order, axis=1)
-        start = ops.concatenate([ops.zeros_like(ordered[:, :1])] * self.n_nuisances + [ordered], axis=1)
+        level = [ops.zeros_like(velocity)] * len(self.polynomials)
+        start = ops.concatenate([*level, velocity / self.velocity_scatter, ordered], axis=1)
         rounds, steps = self.polish
         parameters, chi_square = minimise(
             evaluate, lambda parameters: curvature(compare(parameters)), start, rounds=rounds, steps=steps
@@ -233,7 +287,11 @@ class FisherEncoder(Encoder):
         # how far the emulator is off here: few spectra are, and only these deserve wide posteriors
         strain = ops.sum(ops.square(move[:, self.n_nuisances : -self.emulator.n_labels]), axis=-1, keepdims=True)
         move = ops.clip(move, -LAST_STEP, LAST_STEP)
-        velocity = self.velocity * (parameters[:, self.n_nuisances - 1] + move[:, self.n_nuisances - 1])
+        its = self.n_nuisances - 1
+        velocity = self.velocity_scatter * (parameters[:, its] + move[:, its])
+        unit = ops.one_hot(ops.zeros_like(velocity, dtype="int32") + its, factor.shape[-1])
+        column = ops.solve_triangular(factor, unit[:, :, None], lower=True)
+        velocity_error = self.velocity_scatter * ops.sqrt(ops.sum(ops.square(column), axis=(1, 2)))
         labels = parameters[:, self.n_nuisances :] + move[:, -self.emulator.n_labels :]
         parameters = ops.concatenate([parameters[:, : self.n_nuisances], ops.clip(labels, -LIMIT, LIMIT)], axis=1)
         _, phi = self._split(parameters)
@@ -245,7 +303,7 @@ class FisherEncoder(Encoder):
         information = ops.log(ops.diagonal(factor, axis1=1, axis2=2))
         misfit = [ops.log1p(strain), ops.log(ops.maximum(chi_square, SMALLEST_MISFIT))]
         context = ops.concatenate([phi, information, ops.log1p(step), *shares, *misfit], axis=-1)
-        return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity)
+        return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity, velocity_error)
 
     def _split(self, parameters):
         """Nuisances, and labels in the emulator's order."""

@@ -70,7 +70,8 @@ class LearnedEncoder(Encoder):
         factor = ops.eye(n_targets) + ops.zeros_like(features[:, :1, None])
         misfit = inverse_variance * ops.square(flux - self.emulator.flux(components))
         chi_square = ops.sum(misfit, axis=-1) / n_good[:, 0]
-        return Encoding(ops.relu(features), location, factor, chi_square, ops.zeros_like(chi_square))
+        nothing = ops.zeros_like(chi_square)
+        return Encoding(ops.relu(features), location, factor, chi_square, nothing, nothing)
 
     def get_config(self):
         return {**super().get_config(), "n_features": self.n_features}

@@ -15,13 +15,14 @@ from kcinn.nn.pixels import (
     arm_edges,
     arm_indicator,
     continuum_polynomials,
+    move,
     pixel_width,
     pixels_per_velocity,
-    shift,
 )
 
 LONGEST_RUN = 200  # pixels
 N_RUNS = 3
+LARGEST_VELOCITY = 10.0  # km/s
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Observation:
     snr : (float, float)
         Range of the signal-to-noise ratio per angstrom, drawn log-uniformly.
     velocity : float, km/s
-        Standard deviation of the residual velocity, cut at three; left over by the correction to the rest frame.
+        The residual velocity, left over by the correction to the rest frame, is drawn uniformly between minus and plus
+        this; at most 10.
     continuum : float
         Standard deviation of every Legendre coefficient (unit variance polynomials) of the relative continuum error.
     continuum_degree : int
@@ -51,7 +53,7 @@ class Observation:
     """
 
     snr: tuple[float, float] = (10.0, 1000.0)
-    velocity: float = 1.0
+    velocity: float = 10.0
     continuum: float = 0.01
     continuum_degree: int = 2
     missing_pixels: float = 0.03
@@ -68,10 +70,16 @@ class Observation:
         for name in ("velocity", "continuum", "continuum_degree", "arm_contrast"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)}")
-        if self.velocity > 1.5:
+        if self.velocity > LARGEST_VELOCITY:
             raise ValueError(
-                f"velocity is shifted by at most one pixel, so at most 1.5 km/s. Received: {self.velocity}"
+                f"velocity must not exceed {LARGEST_VELOCITY:g} km/s: correct spectra to the rest frame first. "
+                f"Received: {self.velocity}"
             )
+
+    @property
+    def velocity_scatter(self) -> float:
+        """Standard deviation of the residual velocity, km/s."""
+        return self.velocity / math.sqrt(3.0)
 
     def at(self, snr: float) -> Observation:
         """The same at one signal-to-noise ratio and with no pixel missing: what tests are made of."""
@@ -140,8 +148,8 @@ class Observe(keras.layers.Layer):
 
     def _distort(self, flux):
         settings = self.observation
-        velocity = settings.velocity * ops.clip(self._normal(flux, 1), -3.0, 3.0)
-        flux, _ = shift(flux, velocity * ops.convert_to_tensor(self.pixels_per_velocity), self.edges)
+        velocity = settings.velocity * (2.0 * self._uniform(flux, 1) - 1.0)
+        flux = move(flux, velocity * ops.convert_to_tensor(self.pixels_per_velocity), self.edges)
         return flux * (
             1.0
             + settings.continuum

@@ -49,7 +49,7 @@ def continuum_polynomials(edges: list[tuple[int, int]], degree: int) -> np.ndarr
 def shift(flux, distance, edges):
     """Flux of a spectrum moved by `distance` pixels to the red, and its derivative with respect to the distance.
 
-    Five-point Lagrange interpolation, per arm, edges repeated: for distances of at most one pixel.
+    Five-point Lagrange interpolation, per arm, edges repeated: for distances of about one pixel at most; see `move`.
 
     Parameters
     ----------
@@ -60,16 +60,53 @@ def shift(flux, distance, edges):
         arm = ops.concatenate(
             [ops.repeat(flux[:, a : a + 1], 2, axis=1), flux[:, a:b], ops.repeat(flux[:, b - 1 : b], 2, axis=1)], axis=1
         )
-        where = -distance[:, a:b]
         value = derivative = 0.0
-        for k, node in enumerate(STENCIL):
-            weights = np.polynomial.Polynomial.fromroots([other for other in STENCIL if other != node])
-            weights = weights / weights(node)
-            value = value + _polynomial(where, weights.coef) * arm[:, k : k + b - a]
-            derivative = derivative - _polynomial(where, weights.deriv().coef) * arm[:, k : k + b - a]
+        for node, weight, change in _lagrange(-distance[:, a:b]):
+            pixels = arm[:, node + 2 : node + 2 + b - a]
+            value, derivative = value + weight * pixels, derivative - change * pixels
         moved.append(value)
         slope.append(derivative)
     return ops.concatenate(moved, axis=1), ops.concatenate(slope, axis=1)
+
+
+def follow(values, whole, edges):
+    """Values of the pixels that lie `whole` pixels to the red in the same arm, and whether there are such pixels.
+
+    Parameters
+    ----------
+    values, whole : tensors, shape (n, n_pixels)
+        `whole` holds whole numbers, as floats.
+
+    Returns
+    -------
+    followed, inside : tensors, shape (n, n_pixels)
+        Beyond the edge of an arm its last pixel is repeated, and `inside` is zero, else one.
+    """
+    widths = [b - a for a, b in edges]
+    first, last = (np.repeat(limits, widths).astype("int32") for limits in np.transpose([(a, b - 1) for a, b in edges]))
+    wanted = ops.convert_to_tensor(np.arange(edges[-1][1], dtype="int32")) + ops.cast(whole, "int32")
+    found = ops.clip(wanted, ops.convert_to_tensor(first), ops.convert_to_tensor(last))
+    return ops.take_along_axis(values, found, axis=1), ops.cast(ops.equal(wanted, found), "float32")
+
+
+def move(flux, distance, edges):
+    """Flux of a spectrum moved by any `distance` in pixels to the red; both ``(n, n_pixels)``.
+
+    To the nearest pixel, and from there by `shift`'s interpolation.
+    """
+    whole = ops.round(distance)
+    moved = 0.0
+    for node, weight, _ in _lagrange(whole - distance):
+        moved = moved + weight * follow(flux, node - whole, edges)[0]
+    return moved
+
+
+def _lagrange(where):
+    """Nodes, and of each the weight and its derivative for an interpolation at `where`."""
+    for node in STENCIL:
+        weights = np.polynomial.Polynomial.fromroots([other for other in STENCIL if other != node])
+        weights = weights / weights(node)
+        yield node, _polynomial(where, weights.coef), _polynomial(where, weights.deriv().coef)
 
 
 def _polynomial(x, coefficients):

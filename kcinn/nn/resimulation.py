@@ -9,7 +9,7 @@ from keras import ops
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.levenberg_marquardt import cholesky, solve
 from kcinn.nn.observe import Observe
-from kcinn.nn.pixels import shift
+from kcinn.nn.pixels import move
 
 WINDOW = 7  # pixels, about two resolution elements of a spectrograph that samples one with three
 
@@ -26,7 +26,7 @@ def largest_misfit(emulator: Emulator, observe: Observe, phi, velocity, flux, in
     ----------
     emulator : Emulator
     observe : Observe
-        Holds the priors of velocity and continuum.
+        Holds the prior of the continuum.
     phi : tensor, shape (n, n_labels)
         Unbounded labels in the emulator's order.
     velocity : tensor, shape (n,)
@@ -34,12 +34,8 @@ def largest_misfit(emulator: Emulator, observe: Observe, phi, velocity, flux, in
     flux, inverse_variance : tensors, shape (n, n_pixels)
     """
     settings = observe.observation
-    velocity = ops.clip(velocity, -3.0 * settings.velocity, 3.0 * settings.velocity)
-    star, _ = shift(
-        emulator.flux(emulator(phi)),
-        velocity[:, None] * ops.convert_to_tensor(observe.pixels_per_velocity),
-        observe.edges,
-    )
+    distance = velocity[:, None] * ops.convert_to_tensor(observe.pixels_per_velocity)
+    star = move(emulator.flux(emulator(phi)), distance, observe.edges)
     columns = star[:, None, :] * ops.convert_to_tensor(settings.continuum * observe.polynomials)
     weighted = columns * inverse_variance[:, None, :]
     residual = flux - star

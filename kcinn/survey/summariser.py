@@ -13,7 +13,7 @@ from kcinn import marginals
 from kcinn.catalogue import label_values
 from kcinn.errors import SpectraError
 from kcinn.flag import Flag
-from kcinn.inference import diagnose, flags, has_continuum_at_one
+from kcinn.inference import MEASURED, diagnose, flags, has_continuum_at_one
 from kcinn.model import CINN, load
 from kcinn.nn.compiled import Compiled, on_accelerator, rows_in_cache
 from kcinn.nn.summarise import summarise
@@ -142,9 +142,7 @@ class Summariser:
         drawn, space = batch.drawn, self.model.label_space
         summary = drawn["summary"] if "summary" in drawn else marginals.summarise(drawn["labels"])
         values = label_values(space, summary)
-        diagnostics = diagnose(self.model, batch.spectra) | {
-            key: drawn[key] for key in ("chi_square", "velocity", "outlier")
-        }
+        diagnostics = diagnose(self.model, batch.spectra) | {key: drawn[key] for key in MEASURED}
         values |= diagnostics
         values["flag"] = flags(self.model, summary.quantiles[:, 1], diagnostics, drawn, batch.estimated)
         for name, value in values.items():
