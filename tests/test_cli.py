@@ -72,7 +72,7 @@ def test_bad_models_end_with_status_2(toy_model_file, spectrum_file, tmp_path):
         for item in source.namelist():
             content = source.read(item)
             if item == "config.json":
-                content = content.replace(b"kcinn-model/3", b"kcinn-model/9")
+                content = content.replace(b"kcinn-model/4", b"kcinn-model/9")
             target.writestr(item, content)
     for path, reason in (
         (tmp_path / "half.keras", "readable"),
