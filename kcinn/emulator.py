@@ -162,6 +162,9 @@ class Emulator(EmulatorLayer):
         assert unseen.coefficients is not None
         self.set_error(unseen.phi, self.coefficients(unseen.phi) - unseen.coefficients)
 
+    def __repr__(self) -> str:
+        return f"Emulator({self.label_space!r} -> {self.instrument.name}, held-out rms {self.rms:.5f})"
+
     @property
     def wavelength(self) -> NDArray[np.float64]:
         """Pixel centres of the instrument, ``(n_pixels,)``, angstrom."""

@@ -101,7 +101,7 @@ class Emulator(keras.layers.Layer):
         phi : array_like, shape (n, n_labels)
         residuals : array_like, shape (n, n_components)
         """
-        values = np.asarray(residuals, dtype=np.float64)
+        residuals = values = np.asarray(residuals, dtype=np.float64)
         length = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
         terms = ops.convert_to_numpy(self._quadratic(np.asarray(phi, dtype=np.float32))).astype(np.float64)
         growth = np.linalg.lstsq(terms, np.log(length), rcond=None)[0]
@@ -111,7 +111,8 @@ class Emulator(keras.layers.Layer):
         power, axes = power[::-1][: self.n_errors], axes[:, ::-1][:, : self.n_errors]
         self.error.assign((np.sqrt(np.maximum(power, 0.0)) * axes).T.astype(np.float32))
         self.error_growth.assign(growth.astype(np.float32))
-        rms = np.sqrt(np.mean((np.asarray(residuals) @ ops.convert_to_numpy(self.basis)) ** 2, axis=1))
+        basis = ops.convert_to_numpy(self.basis)
+        rms = np.sqrt(np.einsum("ni,ni->n", residuals @ (basis @ basis.T), residuals) / self.n_pixels)
         self.held_out_rms.assign(np.array([np.sqrt(np.mean(rms**2)), np.median(rms)], dtype=np.float32))
 
     def error_size(self, phi):
