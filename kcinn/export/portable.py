@@ -126,7 +126,7 @@ class Portable:
         used = (1.0 - spectra["mask"]) * ops.convert_to_tensor(self.model.usable)
         n_used = ops.maximum(ops.sum(used, axis=1), 1.0)
         inverse_variance = ops.sum(used / ops.square(spectra["error"]), axis=1) / n_used
-        emulator = self.model.emulator.rms
+        emulator = float(self.model.summary_of_training.get("emulator_rms", 0.0))
         return chi_square > 1.0 + MISSED * ops.sqrt(2.0 / n_used) + 9.0 * emulator**2 * inverse_variance
 
     def _drawn(self, flux: Any, error: Any, mask: Any, noise: Any) -> tuple[Any, dict[str, Any], Any]:

@@ -147,7 +147,8 @@ class CINN(Network):
         used = (spectra["mask"] == 0) & (self.usable > 0)
         n_used = np.maximum(used.sum(axis=1), 1)
         inverse_variance = np.sum(used / np.square(spectra["error"]), axis=1) / n_used
-        allowed = MISSED * np.sqrt(2.0 / n_used) + 9.0 * self.emulator.rms**2 * inverse_variance
+        emulator = float(self.summary_of_training.get("emulator_rms", 0.0))
+        allowed = MISSED * np.sqrt(2.0 / n_used) + 9.0 * emulator**2 * inverse_variance
         return chi_square > 1.0 + allowed
 
     def spectrum(self, labels: ArrayLike) -> NDArray[np.float32]:
