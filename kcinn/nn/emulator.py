@@ -127,8 +127,9 @@ class Emulator(keras.layers.Layer):
         """What the network is fed, and the derivative of each with respect to its label."""
         t = ops.erf(phi / math.sqrt(2.0))
         slope = math.sqrt(2.0 / math.pi) * ops.exp(-0.5 * ops.square(phi))
-        stretch = 1.0 + self._bend * t
-        return SQRT3 * (t + self._bend) / stretch, SQRT3 * slope * (1.0 - self._bend**2) / ops.square(stretch)
+        bend = ops.convert_to_tensor(self._bend)
+        stretch = 1.0 + bend * t
+        return SQRT3 * (t + bend) / stretch, SQRT3 * slope * (1.0 - ops.square(bend)) / ops.square(stretch)
 
     def call(self, phi):
         hidden, _ = self._inputs(phi)
