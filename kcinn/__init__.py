@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "CINN": "kcinn.model",
     "Config": "kcinn.config",
+    "Emulator": "kcinn.emulator",
     "Instrument": "kcinn.instrument",
     "KcinnError": "kcinn.errors",
     "Label": "kcinn.labels",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import h5py
@@ -34,14 +34,14 @@ def check_members(archive: zipfile.ZipFile) -> None:
             raise Suspicious(f"{item.filename} claims {item.file_size} bytes, packed into {item.compress_size}")
 
 
-def check_sizes(config: dict[str, Any], weights: bytes) -> None:
-    """Raise Suspicious if the weights are not plain arrays, or fewer than the architecture in `config` asks for."""
+def check_sizes(config: dict[str, Any], weights: bytes, networks: Iterable[str]) -> None:
+    """Raise Suspicious if the weights are not plain arrays, or fewer than the `networks` in `config` ask for."""
     try:
         with h5py.File(io.BytesIO(weights), "r") as file:
             n_weights = sum(dataset.size for dataset in _datasets(file))
     except (OSError, RuntimeError, KeyError) as error:
         raise Suspicious(f"its weights cannot be read ({error})") from None
-    for part in ("emulator", "encoder", "flow"):
+    for part in networks:
         sizes = {key: config[part][key] for key in SIZES if key in config[part]}
         if not all(isinstance(size, int) and size > 0 for size in sizes.values()):
             raise Suspicious(f"the sizes of its {part} are no positive integers: {sizes}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,26 @@ from kcinn.errors import ModelError
 from kcinn.model_check import Suspicious, check_members, check_sizes
 from kcinn.shipped import MODELS, shipped, shipped_models
 
-FORMAT = "kcinn-model/4"
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: the class that it holds, its format, its networks, and what loads it."""
+
+    class_name: str
+    format: str
+    networks: tuple[str, ...]
+    loader: str
 
 
-def check_format(format: str | None, where: str = "model") -> None:
+CINN_FILE = Kind("kcinn>CINN", "kcinn-model/4", ("emulator", "encoder", "flow"), "kcinn.load")
+EMULATOR_FILE = Kind("kcinn>Emulator", "kcinn-emulator/1", ("emulator",), "kcinn.Emulator.load")
+
+
+def check_format(format: str | None, where: str = "model", kind: Kind = CINN_FILE) -> None:
     """Raise ModelError unless `format` is the one that this version reads."""
-    if format != FORMAT:
+    if format != kind.format:
         raise ModelError(
-            f"{where}: this version of kcinn reads models of format {FORMAT}. Received: {format}. Train it anew."
+            f"{where}: this version of kcinn reads models of format {kind.format}. Received: {format}. Train it anew."
         )
 
 
@@ -53,13 +66,13 @@ def check_sha256(path: Path, expected: str) -> None:
         raise ModelError(f"{path}: SHA-256 is {found}, expected {expected}. Someone altered the file; get it anew.")
 
 
-def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_config(path: str | os.PathLike[str], kind: Kind = CINN_FILE) -> dict[str, Any]:
     """The configuration of a model file: labels, instrument, architecture, training summary.
 
     Raises
     ------
     ModelError
-        As `find_model`, or if the file is damaged (every checksum is tested), not a kcinn model, or of another format.
+        As `find_model`, or if the file is damaged (every checksum is tested), not of this kind, or of another format.
     """
     path = find_model(path)
     try:
@@ -75,11 +88,13 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelError(f"{path}: is not built: {error}. Use files of people you trust.") from None
     except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, OSError, EOFError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: not a readable model file ({error}). Copy the file anew.") from error
-    if not isinstance(config, dict) or config.get("registered_name") != "kcinn>CINN":
-        raise ModelError(f"{path}: not a kcinn model file")
-    check_format(config["config"].get("format"), str(path))
+    found = config.get("registered_name") if isinstance(config, dict) else None
+    if found != kind.class_name:
+        others = [f"; {other.loader} loads it" for other in (CINN_FILE, EMULATOR_FILE) if found == other.class_name]
+        raise ModelError(f"{path}: not a file of a {kind.class_name.replace('>', '.')}{''.join(others)}")
+    check_format(config["config"].get("format"), str(path), kind)
     try:
-        check_sizes(config["config"], weights)
+        check_sizes(config["config"], weights, kind.networks)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"{path}: is not built: {error}. Use files of people you trust.") from None
     return config["config"]

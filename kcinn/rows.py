@@ -50,7 +50,7 @@ class Rows:
     def __init__(self, model: CINN, stars: SyntheticGrid, jitter: float) -> None:
         assert stars.coefficients is not None
         self.space, self.labels = model.full_space, stars.labels
-        self.residual = stars.coefficients - model.emulator.predict(stars.phi, batch_size=512, verbose=0)
+        self.residual = stars.coefficients - model.emulator.coefficients(stars.phi)
         self.error_size = model.emulator.error_size
         self.residual /= np.asarray(keras.ops.convert_to_numpy(self.error_size(stars.phi)))
         region = model.metadata.get("region")

@@ -21,6 +21,7 @@ from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.model import CINN
 from kcinn.nn.observe import Observation
+from kcinn.optimisation import callbacks, schedule
 from kcinn.rows import Compression, JointTraining, Rows, encode
 from kcinn.synthesis.gap import synthetic_gap
 
@@ -28,8 +29,6 @@ logger = logging.getLogger("kcinn")
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
 VALIDATION_DRAWS = 1  # noise draws per validation spectrum
 N_START = 1024  # spectra among which the Fisher encoder seeks its start
-WARM_UP = 200  # steps
-EMULATOR_RATE = 1e-2
 
 
 def fit(
@@ -113,8 +112,10 @@ def fit(
     parts = grid.split(share, 1.0 - validation - share, validation, seed=seed)
     model = _new_model(grid, targets, observation, config, seed)
     seconds = time.perf_counter()
-    _train_emulator(model, parts[0], parts[1], config, folder, verbose)
+    steps, emulator_batch = config.emulator_steps, config.emulator_batch
+    model.emulator.learn(parts[0], parts[1], steps=steps, batch_size=emulator_batch, folder=folder, verbose=verbose)
     summary = model.summary_of_training
+    summary |= {"emulator_rms": model.emulator.rms, "emulator_rms_median": model.emulator.median_rms}
     summary["emulator_seconds"] = time.perf_counter() - seconds
     logger.info("Emulator: rms error %.4f, %.0f s", summary["emulator_rms"], summary["emulator_seconds"])
     if config.encoder == "fisher":
@@ -157,31 +158,6 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
     model.gap.assign(synthetic_gap(grid.metadata.get("engine", ""), grid.instrument))
     model.emulator.set_basis(grid.mean, grid.basis, grid.coefficients.std(axis=0))
     return model
-
-
-def _train_emulator(
-    model: CINN, stars: SyntheticGrid, unseen: SyntheticGrid, config: Config, folder: Path | None, verbose: int
-) -> None:
-    emulator = _twin(model.emulator)
-    steps_per_epoch = max(1, len(stars) // config.emulator_batch)
-    epochs = max(1, round(config.emulator_steps / steps_per_epoch))
-    emulator.compile(optimizer=keras.optimizers.Adam(_schedule(EMULATOR_RATE, epochs * steps_per_epoch), clipnorm=5.0))
-    emulator.fit(
-        stars.phi,
-        stars.coefficients,
-        batch_size=config.emulator_batch,
-        epochs=epochs,
-        callbacks=_callbacks("emulator", epochs, folder, verbose),
-        verbose=0,
-    )
-    model.emulator.set_weights(emulator.get_weights())
-    error = emulator.predict(unseen.phi, batch_size=512, verbose=0) - unseen.coefficients
-    model.emulator.set_error(unseen.phi, error)
-    rms = np.sqrt(np.mean((error @ unseen.basis) ** 2, axis=1))
-    model.summary_of_training |= {
-        "emulator_rms": float(np.sqrt(np.mean(rms**2))),
-        "emulator_rms_median": float(np.median(rms)),
-    }
 
 
 def _set_start(model: CINN, stars: SyntheticGrid) -> None:
@@ -260,7 +236,7 @@ def _fit(
     steps = n // batch_size
     trained.compile(
         optimizer=keras.optimizers.AdamW(
-            _schedule(config.learning_rate, epochs * steps),
+            schedule(config.learning_rate, epochs * steps),
             weight_decay=config.weight_decay,
             clipnorm=5.0,
             use_ema=True,
@@ -274,7 +250,7 @@ def _fit(
         validation_data=(test, None),
         batch_size=batch_size,
         epochs=epochs,
-        callbacks=[stop, *_callbacks(name, epochs, folder, verbose)],
+        callbacks=[stop, *callbacks(name, epochs, folder, verbose)],
         verbose=0,
     ).history
     if not history:  # killed after the last epoch: nothing was left to train
@@ -290,35 +266,6 @@ def _twin(model: Any) -> Any:
         twin.build({"theta": (None, model.n_labels), "context": (None, model.conditioner.kernel.shape[0])})
     twin.set_weights(model.get_weights())
     return twin
-
-
-class _Bar(keras.callbacks.Callback):
-    """A progress bar over epochs."""
-
-    def __init__(self, name: str, epochs: int, verbose: int):
-        super().__init__()
-        self.bar = tqdm(total=epochs, desc=name, unit="epoch", disable=None if verbose else True)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.bar.update(epoch + 1 - self.bar.n)
-        self.bar.set_postfix({key: f"{value:.3f}" for key, value in (logs or {}).items()})
-
-    def on_train_end(self, logs=None):
-        self.bar.close()
-
-
-def _callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list[keras.callbacks.Callback]:
-    callbacks: list[keras.callbacks.Callback] = [_Bar(name, epochs, verbose)]
-    if folder is not None:
-        callbacks.append(keras.callbacks.BackupAndRestore(str(folder / name), delete_checkpoint=False))
-    return callbacks
-
-
-def _schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    warm_up = min(WARM_UP, steps // 4)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
-    )
 
 
 def _claim(checkpoint: str | Path | None, plan: dict[str, Any], resume: bool) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import kcinn  # noqa: F401  (all that whoever loads the file has to import)
+import kcinn  # all that whoever loads the file has to import
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -24,3 +24,17 @@ def test_golden_model():
     np.testing.assert_allclose(model.log_prob(expected["labels"], *spectra), expected["log_prob"], rtol=0, atol=1e-3)
     drawn = model.sample(*spectra, n_samples=20)["labels"]
     np.testing.assert_allclose(drawn / width, expected["samples"] / width, rtol=0, atol=1e-4)
+
+
+def test_golden_emulator(tmp_path):
+    emulator = keras.saving.load_model(FOLDER / "cinn.keras").emulator
+    emulator.save(tmp_path / "emulator.keras")
+    twin = kcinn.Emulator.load(tmp_path / "emulator.keras")
+    assert twin.get_config() == emulator.get_config() and twin.rms == emulator.rms
+    import toy
+
+    expected = np.load(FOLDER / "expected.npz")
+    width = (toy.SPACE.upper - toy.SPACE.lower)[:, None]
+    np.testing.assert_allclose(twin.spectrum(expected["labels"][:2]), expected["flux"], rtol=0, atol=1e-5)
+    jacobian = twin.jacobian(expected["labels"][:2])
+    np.testing.assert_allclose(jacobian * width, expected["jacobian"] * width, rtol=0, atol=1e-4)

@@ -14,7 +14,8 @@ LAYERS = [
     {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
     {"spectra", "spectra_check", "spectra_format"},
     {"grid", "instrument", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
-    {"foreign_grid", "nn", "synthesis", "posterior", "posterior_file", "preparation"},
+    {"foreign_grid", "keras_file", "nn", "optimisation", "synthesis", "posterior", "posterior_file", "preparation"},
+    {"emulator"},
     {"model", "diagnostics"},
     {"config", "rows"},
     {"training", "inference"},
@@ -24,7 +25,8 @@ LAYERS = [
     {"__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-NEEDS_KERAS = {"nn", "model", "rows", "training", "inference", "export", "survey", "demo", "check"}
+NEEDS_KERAS = {"keras_file", "optimisation", "nn", "emulator", "model"}
+NEEDS_KERAS |= {"rows", "training", "inference", "export", "survey", "demo", "check"}
 # a file inside a layer that another file of the same layer may use
 SIDEWAYS = {
     ("spectra", "spectra_check"),

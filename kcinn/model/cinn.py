@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,13 +12,13 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
+from kcinn import keras_file
 from kcinn.continuum import divided
-from kcinn.errors import KcinnError, ModelError
+from kcinn.errors import ModelError
 from kcinn.grid import SyntheticGrid
 from kcinn.model.likelihood import Likelihood
 from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
-from kcinn.model_file import check_sha256, find_model, read_config
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.outlier import Outlier
@@ -313,15 +312,7 @@ class CINN(Network):
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, **kwargs: Any) -> None:
         """Write one ``.keras`` file; an existing one is replaced only once the new one is whole."""
-        path = Path(filepath)
-        if path.suffix != ".keras":
-            raise ModelError(f"A model file must end in .keras. Received: {path}")
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
-        try:
-            super().save(partial, overwrite=True, **kwargs)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        keras_file.write(self, filepath, **kwargs)
 
 
 def load(path: str | os.PathLike[str], *, expected_sha256: str | None = None) -> CINN:
@@ -343,13 +334,4 @@ def load(path: str | os.PathLike[str], *, expected_sha256: str | None = None) ->
     ModelError
         As `read_config`, or if the checksum differs or the weights do not fit.
     """
-    path = find_model(path)
-    if expected_sha256 is not None:
-        check_sha256(path, expected_sha256)
-    read_config(path)
-    try:
-        return keras.saving.load_model(path, safe_mode=True)
-    except KcinnError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {error})") from error
+    return keras_file.read(path, expected_sha256=expected_sha256)

@@ -11,13 +11,13 @@ import numpy as np
 from keras import ops
 
 from kcinn.continuum import smooth_curves
+from kcinn.emulator import Emulator
 from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
 from kcinn.model.continuum import continuum
-from kcinn.model_file import FORMAT, check_format
+from kcinn.model_file import CINN_FILE, check_format
 from kcinn.nn.conv_encoder import ConvEncoder
 from kcinn.nn.dense_encoder import DenseEncoder
-from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.fisher_encoder import FisherEncoder
 from kcinn.nn.mixture import FlowMixture
@@ -77,7 +77,7 @@ class Network(keras.Model):
         metadata: dict[str, Any] | None = None,
         summary: dict[str, Any] | None = None,
         outlier: dict[str, Any] | None = None,
-        format: str = FORMAT,
+        format: str = CINN_FILE.format,
         **kwargs: Any,
     ):
         check_format(format)
@@ -95,7 +95,7 @@ class Network(keras.Model):
         for lower, upper, *_ in self.unreliable:
             self.ignored |= (wavelength > lower) & (wavelength < upper)
         self.usable = (~self.ignored).astype(np.float32)
-        self.emulator = Emulator(len(self.full_space), len(wavelength), **emulator)
+        self.emulator = Emulator(label_space, instrument, emulator, metadata)
         options = {key: value for key, value in encoder.items() if key != "kind"}
         indices = [self.full_space.index(name) for name in targets]
         self.encoder = ENCODERS[encoder["kind"]](self.emulator, wavelength, arm_pixels, indices, **options)
@@ -249,7 +249,7 @@ class Network(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
+            "format": CINN_FILE.format,
             "label_space": self.full_space.get_config(),
             "targets": list(self.label_space.names),
             "instrument": self.instrument.get_config(),

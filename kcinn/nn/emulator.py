@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,13 +16,15 @@ LONGEST_ERROR = 3.0  # of a spectrum, in units of what is typical for its labels
 SQRT3 = math.sqrt(3.0)
 
 
-@keras.saving.register_keras_serializable(package="kcinn")
-class Emulator(keras.Model):
+@keras.saving.register_keras_serializable(package="kcinn", name="EmulatorLayer")
+class Emulator(keras.layers.Layer):
     """Predict the coefficients of a spectrum, and their Jacobian, from labels.
 
     The network works on `phi`, labels mapped to the space in which their uniform prior is a standard normal
-    (`LabelSpace.to_unbounded`). Inside, ``x = sqrt(3) erf(phi / sqrt(2))`` brings them back to a bounded interval of
-    unit variance, so the emulator never extrapolates beyond the box. ``flux = mean + coefficients @ basis``.
+    (`LabelSpace.to_unbounded`). Inside, ``t = erf(phi / sqrt(2))`` brings them back to the interval from -1 to 1, so
+    the emulator never extrapolates beyond the box. A label that lines feel by its reciprocal (``5040 K / teff``) enters
+    as ``(t + bend) / (1 + bend t)``, which is linear in the reciprocal if `bend` is the half width of the label's box
+    over its middle. Inputs are scaled by the square root of 3. ``flux = mean + coefficients @ basis``.
 
     Parameters
     ----------
@@ -30,6 +33,8 @@ class Emulator(keras.Model):
         Size of the hidden layers (SiLU) and their number.
     n_errors : int
         Number of the principal axes of its own error that the emulator carries, see `set_error`.
+    bends : sequence of float, optional
+        Of every label, between 0 (enters as it is) and 1; by default all 0.
 
     Input shape
         phi ``(n, n_labels)``.
@@ -45,17 +50,20 @@ class Emulator(keras.Model):
         width: int = 512,
         depth: int = 3,
         n_errors: int = 32,
+        bends: Sequence[float] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.n_labels, self.n_pixels, self.n_components = n_labels, n_pixels, n_components
         self.width, self.depth, self.n_errors = width, depth, min(n_errors, n_components)
+        self.bends = [0.0] * n_labels if bends is None else [float(bend) for bend in bends]
         frozen = {"initializer": "zeros", "trainable": False}
         self.mean = self.add_weight(shape=(n_pixels,), name="mean", **frozen)
         self.basis = self.add_weight(shape=(n_components, n_pixels), name="basis", **frozen)
         self.scale = self.add_weight(shape=(n_components,), name="scale", initializer="ones", trainable=False)
         self.error = self.add_weight(shape=(self.n_errors, n_components), name="error", **frozen)
         self.error_growth = self.add_weight(shape=(1 + 2 * n_labels, 1), name="error_growth", **frozen)
+        self.held_out_rms = self.add_weight(shape=(2,), name="held_out_rms", **frozen)
         sizes = [n_labels] + [width] * depth + [n_components]
         self.kernels = [
             self.add_weight(shape=shape, name=f"kernel_{i}", initializer="lecun_normal")
@@ -64,6 +72,7 @@ class Emulator(keras.Model):
         self.biases = [
             self.add_weight(shape=(n,), name=f"bias_{i}", initializer="zeros") for i, n in enumerate(sizes[1:])
         ]
+        self._bend = np.array(self.bends, dtype=np.float32)
         self.built = True
 
     def set_basis(self, mean: ArrayLike, basis: ArrayLike, scale: ArrayLike) -> None:
@@ -85,13 +94,14 @@ class Emulator(keras.Model):
         ``(n_errors, n_components)``, such that a standard normal vector times it, times `error_size`, has the
         covariance of the residuals along their principal axes. Residuals much larger than is typical for their labels
         are shortened: the few spectra that the emulator gets wrong are not to widen the posteriors of all others.
+        `held_out_rms` becomes the root mean square and the median of the spectra's rms flux errors.
 
         Parameters
         ----------
         phi : array_like, shape (n, n_labels)
         residuals : array_like, shape (n, n_components)
         """
-        values = np.asarray(residuals, dtype=np.float64)
+        residuals = values = np.asarray(residuals, dtype=np.float64)
         length = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
         terms = ops.convert_to_numpy(self._quadratic(np.asarray(phi, dtype=np.float32))).astype(np.float64)
         growth = np.linalg.lstsq(terms, np.log(length), rcond=None)[0]
@@ -101,20 +111,28 @@ class Emulator(keras.Model):
         power, axes = power[::-1][: self.n_errors], axes[:, ::-1][:, : self.n_errors]
         self.error.assign((np.sqrt(np.maximum(power, 0.0)) * axes).T.astype(np.float32))
         self.error_growth.assign(growth.astype(np.float32))
+        basis = ops.convert_to_numpy(self.basis)
+        rms = np.sqrt(np.einsum("ni,ni->n", residuals @ (basis @ basis.T), residuals) / self.n_pixels)
+        self.held_out_rms.assign(np.array([np.sqrt(np.mean(rms**2)), np.median(rms)], dtype=np.float32))
 
     def error_size(self, phi):
         """By what `error` is to be multiplied at these labels, ``(n, 1)``."""
         return ops.exp(ops.matmul(self._quadratic(phi), self.error_growth))
 
     def _quadratic(self, phi):
-        x = self._bounded(phi)
+        x = SQRT3 * ops.erf(phi / math.sqrt(2.0))
         return ops.concatenate([ops.ones_like(x[:, :1]), x, ops.square(x)], axis=1)
 
-    def _bounded(self, phi):
-        return SQRT3 * ops.erf(phi / math.sqrt(2.0))
+    def _inputs(self, phi):
+        """What the network is fed, and the derivative of each with respect to its label."""
+        t = ops.erf(phi / math.sqrt(2.0))
+        slope = math.sqrt(2.0 / math.pi) * ops.exp(-0.5 * ops.square(phi))
+        bend = ops.convert_to_tensor(self._bend)
+        stretch = 1.0 + bend * t
+        return SQRT3 * (t + bend) / stretch, SQRT3 * slope * (1.0 - ops.square(bend)) / ops.square(stretch)
 
     def call(self, phi):
-        hidden = self._bounded(phi)
+        hidden, _ = self._inputs(phi)
         for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
             hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
         return (ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]) * self.scale
@@ -124,8 +142,7 @@ class Emulator(keras.Model):
 
         Forward mode written out, since the backends have no common automatic one.
         """
-        hidden = self._bounded(phi)
-        slope = SQRT3 * math.sqrt(2.0 / math.pi) * ops.exp(-0.5 * ops.square(phi))
+        hidden, slope = self._inputs(phi)
         tangent = None
         for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
             preactivation = ops.matmul(hidden, kernel) + bias
@@ -141,10 +158,23 @@ class Emulator(keras.Model):
         """Spectra ``(n, n_pixels)`` of these coefficients."""
         return self.mean + ops.matmul(coefficients, self.basis)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Squared error of the coefficients, over their scale: the weak ones carry the abundances."""
-        return ops.mean(ops.sum(ops.square(y_pred - y) / self.scale, axis=-1))
-
     def get_config(self):
         sizes = ("n_labels", "n_pixels", "n_components", "width", "depth", "n_errors")
-        return {**super().get_config(), **{key: getattr(self, key) for key in sizes}}
+        return {**super().get_config(), **{key: getattr(self, key) for key in sizes}, "bends": list(self.bends)}
+
+
+@keras.saving.register_keras_serializable(package="kcinn")
+class EmulatorTraining(keras.Model):
+    """An emulator with its loss; once compiled, a model takes optimizer and losses into the one it is part of."""
+
+    def __init__(self, emulator: Emulator):
+        super().__init__(autocast=False)
+        self.emulator = emulator
+        self.built = True
+
+    def call(self, phi):
+        return self.emulator(phi)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Squared error of the coefficients, over their scale: the weak ones carry the abundances."""
+        return ops.mean(ops.sum(ops.square(y_pred - y) / self.emulator.scale, axis=-1))

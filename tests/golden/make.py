@@ -19,4 +19,11 @@ if __name__ == "__main__":
     labels = toy.grid(6, seed=3).labels
     spectra = toy.observed(labels, 100.0)
     drawn = model.sample(*spectra, n_samples=20)
-    np.savez(FOLDER / "expected.npz", labels=labels, log_prob=model.log_prob(labels, *spectra), samples=drawn["labels"])
+    np.savez(
+        FOLDER / "expected.npz",
+        labels=labels,
+        log_prob=model.log_prob(labels, *spectra),
+        samples=drawn["labels"],
+        flux=model.emulator.spectrum(labels[:2]),
+        jacobian=model.emulator.jacobian(labels[:2]),
+    )

@@ -1,0 +1,45 @@
+"""Files of trained networks: written whole or not at all, and loaded only after they were checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kcinn.errors import KcinnError, ModelError
+from kcinn.model_file import CINN_FILE, Kind, check_sha256, find_model, read_config
+
+
+def write(network: keras.layers.Layer, path: str | os.PathLike[str], **kwargs: Any) -> None:
+    """Write one ``.keras`` file; an existing one is replaced only once the new one is whole."""
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ModelError(f"A model file must end in .keras. Received: {path}")
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
+    try:
+        keras.saving.save_model(network, partial, overwrite=True, **kwargs)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(path: str | os.PathLike[str], kind: Kind = CINN_FILE, *, expected_sha256: str | None = None) -> Any:
+    """Read what a ``.keras`` file of `kind` holds, after checking it.
+
+    Raises
+    ------
+    ModelError
+        As `read_config`, or if the checksum differs or the weights do not fit.
+    """
+    path = find_model(path)
+    if expected_sha256 is not None:
+        check_sha256(path, expected_sha256)
+    read_config(path, kind)
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except KcinnError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {error})") from error

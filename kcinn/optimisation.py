@@ -1,0 +1,41 @@
+"""What every training has: a learning rate that rises and falls, a progress bar, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+WARM_UP = 200  # steps
+
+
+def schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear up to `rate`, then down to zero as a cosine, in `steps` altogether."""
+    warm_up = min(WARM_UP, steps // 4)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
+    )
+
+
+def callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list[keras.callbacks.Callback]:
+    """A progress bar, and with a `folder` checkpoints from which a killed training goes on."""
+    chosen: list[keras.callbacks.Callback] = [_Bar(name, epochs, verbose)]
+    if folder is not None:
+        chosen.append(keras.callbacks.BackupAndRestore(str(folder / name), delete_checkpoint=False))
+    return chosen
+
+
+class _Bar(keras.callbacks.Callback):
+    """A progress bar over epochs."""
+
+    def __init__(self, name: str, epochs: int, verbose: int):
+        super().__init__()
+        self.bar = tqdm(total=epochs, desc=name, unit="epoch", disable=None if verbose else True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.update(epoch + 1 - self.bar.n)
+        self.bar.set_postfix({key: f"{value:.3f}" for key, value in (logs or {}).items()})
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
