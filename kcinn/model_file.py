@@ -53,6 +53,15 @@ def check_sha256(path: Path, expected: str) -> None:
         raise ModelError(f"{path}: SHA-256 is {found}, expected {expected}. Someone altered the file; get it anew.")
 
 
+def deflate(path: Path) -> None:
+    """Compress the members of a model file in place; Keras stores them as they are."""
+    packed = path.with_suffix(".deflated")
+    with zipfile.ZipFile(path) as stored, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name in stored.namelist():
+            archive.writestr(name, stored.read(name))
+    os.replace(packed, path)
+
+
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The configuration of a model file: labels, instrument, architecture, training summary.
 

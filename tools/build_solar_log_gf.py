@@ -2,11 +2,11 @@
 
     python tools/build_solar_log_gf.py SUN[=R] ... [-o kcinn/synthesis/nlte/data/solar_log_gf.npz]
 
-Each SUN is an observed spectrum, at rest, of resolving power R, higher than `RESOLVING_POWER`. Gauss-Newton steps on the
-engine's NLTE spectrum of the Sun (labels `SUN` of `build_gap.py`), with a continuum that is free every few angstrom,
-robust weights, and a prior of `PRIOR` dex on every change, so that blends share it and lines that the Sun hardly shows
-keep what is listed. Components of one line (hyperfine structure, isotopes) change together. Windows that the engine calls
-unreliable are left out, and with them the lines that the list has altogether wrong.
+Each SUN is an observed spectrum, at rest, of resolving power R, higher than `RESOLVING_POWER`. Gauss-Newton steps on
+the engine's NLTE spectrum of the Sun (labels `SUN` of `build_gap.py`), with a continuum that is free every few
+angstrom, robust weights, and a prior of `PRIOR` dex on every change, so that blends share it and lines that the Sun
+hardly shows keep what is listed. Components of one line (hyperfine structure, isotopes) change together. Windows that
+the engine calls unreliable are left out, and with them the lines that the list has altogether wrong.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from kcinn.grid import SyntheticGrid
 from kcinn.model.likelihood import Likelihood
 from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
-from kcinn.model_file import check_sha256, find_model, read_config
+from kcinn.model_file import check_sha256, deflate, find_model, read_config
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.outlier import Outlier
@@ -278,6 +278,7 @@ class CINN(Network):
         partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
         try:
             super().save(partial, overwrite=True, **kwargs)
+            deflate(partial)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
