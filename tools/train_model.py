@@ -29,12 +29,11 @@ A conditional invertible neural network behind a Fisher encoder, trained by kcin
 spectra of {stars} stars with `tools/train_model.py`. Load it with `kcinn.load("{name}")`.
 
 - File: `{name}.keras`, {megabytes:.1f} MB, SHA-256 `{sha256}`.
-- Spectra: `kcinn synthesize`, engine {engine} {engine_version}, {log_gf} oscillator strengths, NLTE for {nlte}.
-
+- Synthesis: `kcinn synthesize`, engine {engine} {engine_version}, {log_gf} oscillator strengths, NLTE for {nlte}.
 - Instrument: {instrument}, {n_pixels} pixels, wavelengths in {medium}.
 - Labels and their prior, uniform inside the region of plausible stars: {labels}.
-- What it expects: spectra normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to {high:g} per
-  angstrom.
+- What it expects: spectra normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to
+  {high:g} per angstrom.
 - Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for
   the median star.
 - Training: {seconds:.0f} s.
