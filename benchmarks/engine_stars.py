@@ -1,6 +1,6 @@
 """Fit the embedded engine itself to observed stars, in LTE and with departures from it: labels against reference.
 
-    python benchmarks/engine_stars.py labels.csv FOLDER [--without NAME ...] [--without-overshooting]
+    python benchmarks/engine_stars.py labels.csv FOLDER [--without NAME ...] [--without-overshooting] [--log-gf solar]
 
 No network takes part: damped Gauss-Newton steps on the engine's own spectra (numerical derivatives), all labels free, a
 cubic continuum per arm, robust weights, the error of the synthesis estimated from the residuals. What differs from the
@@ -22,7 +22,8 @@ from kcinn.instrument import Instrument
 from kcinn.spectra import Spectra
 from kcinn.synthesis.nlte import NLTEEngine
 from kcinn.synthesis.nlte.departures import available
-from kcinn.synthesis.nlte.nlte_engine import UNRELIABLE_WINDOWS
+from kcinn.synthesis.nlte.lines import LOG_GF
+from kcinn.synthesis.nlte.unreliable import UNRELIABLE_WINDOWS
 
 # label: start, step of the derivative, prior standard deviation, bounds
 LABELS = {
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--modes", nargs="*", default=["LTE", "NLTE"])
     parser.add_argument("--processes", type=int, default=-1)
     parser.add_argument("--without-overshooting", action="store_true", help="atmospheres without overshooting")
+    parser.add_argument("--log-gf", choices=LOG_GF, default="listed")
     options = parser.parse_args()
     instrument = Instrument.load("4most-hrs-green-red")
     left_out = [*UNRELIABLE_WINDOWS, *TELLURIC, *([float(x) for x in pair.split("-")] for pair in options.leave_out)]
@@ -143,7 +145,7 @@ def main() -> None:
     names = list(LABELS)
     for mode in options.modes:
         species = () if mode == "LTE" else [x for x in available() if x not in options.without]
-        engine = NLTEEngine(species, overshooting=not options.without_overshooting)
+        engine = NLTEEngine(species, overshooting=not options.without_overshooting, log_gf=options.log_gf)
         fits = Parallel(n_jobs=options.processes)(
             delayed(Fit(spectra, instrument, engine, left_out).best)() for _, spectra, _ in stars
         )

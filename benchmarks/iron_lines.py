@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from unittest import mock
 
 import numpy as np
 from stars import add_arguments, observed
@@ -21,9 +20,9 @@ from stars import add_arguments, observed
 from kcinn.broaden import degrade
 from kcinn.instrument import Instrument
 from kcinn.spectra import Spectra
-from kcinn.synthesis.nlte import NLTEEngine, nlte_engine
+from kcinn.synthesis.nlte import NLTEEngine
 from kcinn.synthesis.nlte.departures import available
-from kcinn.synthesis.nlte.tables import load
+from kcinn.synthesis.nlte.lines import line_list
 from kcinn.synthesis.nlte.unreliable import UNRELIABLE_WINDOWS
 
 WINDOWS = ((5165.0, 5725.0), (6105.0, 6270.0), (6325.0, 6520.0), (6606.0, 6785.0))  # no telluric oxygen, no H alpha
@@ -41,13 +40,12 @@ def lines(spectra: Spectra, reference: np.ndarray, instrument: Instrument, engin
     enhanced = {f"{x}_fe": min(0.4, max(0.0, -0.4 * fe_h)) for x in ALPHA}
     labels = {"teff": teff, "logg": logg, "fe_h": fe_h, "vmic": 1.0 if logg > 3.5 else 1.6, **enhanced}
     whole = np.concatenate([np.arange(a.wavelength[0] - 20, a.wavelength[-1] + 20, STEP) for a in instrument.arms])
-    table, wavelength = load("lines"), instrument.wavelength
+    table, wavelength = line_list(), instrument.wavelength
 
     def flux(ion: int = 1, change: float = 0.0, **changed) -> np.ndarray:
         iron = (table["atomic_number"] == 26) & (table["ion"] == ion)
-        strengths = {**table, "log_gf": np.where(iron, table["log_gf"] + change, table["log_gf"])}
-        with mock.patch.object(nlte_engine, "load", lambda name: strengths if name == "lines" else load(name)):
-            grid, values = engine.spectrum({**labels, **changed}, windows=WINDOWS, step=STEP)
+        engine.lines = {**table, "log_gf": np.where(iron, table["log_gf"] + change, table["log_gf"])}
+        grid, values = engine.spectrum({**labels, **changed}, windows=WINDOWS, step=STEP)
         return degrade(whole, np.interp(whole, grid, values), instrument, vsini=2.0, vmac=3.0)
 
     model, other_vmic = flux(), flux(vmic=labels["vmic"] + VMIC_CHANGE)

@@ -12,6 +12,7 @@ import numpy as np
 from kcinn.synthesis.nlte.atmosphere import model
 from kcinn.synthesis.nlte.departures import departures
 from kcinn.synthesis.nlte.elements import abundances
+from kcinn.synthesis.nlte.lines import line_list
 from kcinn.synthesis.nlte.nlte_engine import fluxes
 
 HALF = 0.6  # angstrom about a line
@@ -51,7 +52,9 @@ def width(symbol: str, line: float, star, x_fe: float, coefficients) -> float:
     normalised = []
     for amount, departing in ((x_fe, coefficients), (-6.0, {})):
         composition = abundances(fe_h, {**alpha, symbol: amount})
-        flux, continuum = fluxes(model(teff, logg, fe_h, composition), vmic, departing, (), window, wavelength)
+        flux, continuum = fluxes(
+            model(teff, logg, fe_h, composition), vmic, departing, line_list(), (), window, wavelength
+        )
         normalised.append(flux / continuum)
     return 1e3 * STEP * float(np.sum(normalised[1] - normalised[0]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def write(network: keras.layers.Layer, path: str | os.PathLike[str], **kwargs: A
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
     try:
         keras.saving.save_model(network, partial, overwrite=True, **kwargs)
+        _deflate(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -43,3 +45,15 @@ def read(path: str | os.PathLike[str], kind: Kind = CINN_FILE, *, expected_sha25
         raise
     except Exception as error:
         raise ModelError(f"{path}: cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+def _deflate(path: Path) -> None:
+    """Compress the members of a file in place: Keras stores them as they are."""
+    packed = path.with_suffix(".deflated")
+    try:
+        with zipfile.ZipFile(path) as stored, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in stored.namelist():
+                archive.writestr(name, stored.read(name))
+        os.replace(packed, path)
+    finally:
+        packed.unlink(missing_ok=True)

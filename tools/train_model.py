@@ -1,6 +1,7 @@
 """Train the model that comes with kcinn, and write its card.
 
-    python tools/train_model.py [--grid data/compact-grid.h5] [--checkpoint FOLDER] [-o data/models]
+    kcinn synthesize --n 20000 --instrument 4most-hrs -o grid.h5
+    python tools/train_model.py grid.h5 [--checkpoint FOLDER] [-o data/models]
 
 A twentieth of the stars is kept from the training; the card's table is measured on them.
 """
@@ -16,21 +17,23 @@ from kcinn.diagnostics import recovery
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
 from kcinn.model.mock import mock_spectra
-from kcinn.shipped import COMPACT_GRID, shipped
+from kcinn.model_file import sha256
 from kcinn.training import fit
 
-CONFIG = Config(emulator_steps=20000, draws=57344)
+CONFIG = Config(emulator_share=0.8, emulator_steps=24000, draws=98304)
 HELD_OUT = 0.05
 SNR = (20.0, 50.0, 100.0, 250.0, 1000.0)
 CARD = """# {name}
 
 A conditional invertible neural network behind a Fisher encoder, trained by kcinn {version} on {spectra} synthetic
-spectra of {stars} stars (`{grid}`, engine {engine} {engine_version}, NLTE for {nlte}) with `tools/train_model.py`.
+spectra of {stars} stars with `tools/train_model.py`. Load it with `kcinn.load("{name}")`.
 
+- File: `{name}.keras`, {megabytes:.1f} MB, SHA-256 `{sha256}`.
+- Synthesis: `kcinn synthesize`, engine {engine} {engine_version}, {log_gf} oscillator strengths, NLTE for {nlte}.
 - Instrument: {instrument}, {n_pixels} pixels, wavelengths in {medium}.
 - Labels and their prior, uniform inside the region of plausible stars: {labels}.
-- Spectra: normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to {high:g} per
-  angstrom.
+- What it expects: spectra normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to
+  {high:g} per angstrom.
 - Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for
   the median star.
 - Training: {seconds:.0f} s.
@@ -48,7 +51,7 @@ top of their own. Carbon-rich cool stars, double-lined binaries and emission lin
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--grid", type=Path, default=shipped(COMPACT_GRID))
+    parser.add_argument("grid", type=Path)
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[1] / "data/models")
     options = parser.parse_args()
@@ -57,7 +60,8 @@ def main() -> None:
     model = fit(training, config=CONFIG, checkpoint=options.checkpoint, resume=options.checkpoint is not None)
     options.output.mkdir(parents=True, exist_ok=True)
     name = grid.instrument.name
-    model.save(options.output / f"{name}.keras")
+    file = options.output / f"{name}.keras"
+    model.save(file)
 
     results = {}
     for k, snr in enumerate(SNR):
@@ -72,7 +76,9 @@ def main() -> None:
     card = CARD.format(
         name=name,
         version=kcinn.__version__,
-        grid=options.grid.name,
+        megabytes=file.stat().st_size / 1e6,
+        sha256=sha256(file),
+        log_gf=grid.metadata["log_gf"],
         engine=grid.metadata["engine"],
         engine_version=grid.metadata["engine_version"],
         nlte=", ".join(grid.metadata["nlte_species"]),

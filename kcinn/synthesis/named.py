@@ -18,8 +18,9 @@ def engine_named(name: str, config: Path | None = None) -> Engine:
     Parameters
     ----------
     name : str
-        "nlte", the embedded engine with all its departure coefficients; "lte", the same without; "turbospectrum"; or an
-        entry point of the group ``kcinn.engines``, which names a callable that takes `config` and returns an `Engine`.
+        "nlte", the embedded engine for real stars, with all its departure coefficients and solar oscillator strengths;
+        "lte", the same without either; "turbospectrum"; or an entry point of the group ``kcinn.engines``, which names
+        a callable that takes `config` and returns an `Engine`.
     config : Path, optional
         File that describes the engine's installation.
 
@@ -58,4 +59,4 @@ def _embedded(name: str, config: Path | None) -> Engine:
 
     if config is not None:
         raise KcinnError(f"The engine {name} takes no configuration. Received: {config}")
-    return NLTEEngine(nlte=available() if name == "nlte" else ())
+    return NLTEEngine(available(), log_gf="solar") if name == "nlte" else NLTEEngine()

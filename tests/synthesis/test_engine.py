@@ -64,6 +64,11 @@ def test_unknown_nlte_species_are_refused_with_a_list():
         NLTEEngine(nlte=("Li", "Xx"))
 
 
+def test_unknown_oscillator_strengths_are_refused_with_a_list():
+    with pytest.raises(KcinnError, match="listed, solar"):
+        NLTEEngine(log_gf="lunar")
+
+
 def test_every_published_label_changes_the_spectrum(engine):
     windows = [(5160.0, 5240.0), (6690.0, 6720.0)]
     plain = engine.spectrum(SUN, windows=windows, step=0.05)[1]

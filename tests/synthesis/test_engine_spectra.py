@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from kcinn.synthesis.nlte import NLTEEngine, nlte_engine
-from kcinn.synthesis.nlte.departures import Departures, departures
+from kcinn.synthesis.nlte.departures import Departures, available, departures
+from kcinn.synthesis.nlte.lines import LOG_GF
 
 SUN = {"teff": 5772.0, "logg": 4.44, "fe_h": 0.0, "vmic": 1.0}
 DATA = Path(__file__).parents[1] / "data"
@@ -36,6 +37,39 @@ def test_solar_equivalent_widths(equivalent_width):
     ratios = np.array([equivalent_width(SUN, symbol, w) / observed for symbol, w, observed in SOLAR_LINES])
     assert np.median(ratios) == pytest.approx(0.98, abs=0.05)
     assert np.std(ratios) < 0.1
+
+
+# Lines that stand alone and their width in a spectrum of the Sun, milliangstrom: Melendez et al. (2014), ApJ 791, 14
+LONE_SOLAR_LINES = [
+    ("Fe", 5242.491, 86.9), ("Fe", 5295.312, 30.3), ("Fe", 5322.041, 61.5), ("Fe", 5373.709, 63.9),
+    ("Fe", 5379.574, 61.5), ("Fe", 5386.334, 33.6), ("Fe", 5466.396, 79.4), ("Fe", 5522.446, 43.7),
+    ("Fe", 5546.506, 51.4), ("Fe", 5560.211, 52.0), ("Fe", 5618.633, 50.2), ("Fe", 5638.262, 77.6),
+    ("Fe", 5649.987, 35.9), ("Fe", 5651.469, 18.9), ("Fe", 5661.348, 23.0), ("Fe", 5679.023, 59.6),
+    ("Fe", 5696.089, 13.7), ("Fe", 5701.544, 84.7), ("Fe", 5705.464, 38.1), ("Fe", 6151.618, 49.9),
+    ("Fe", 6157.728, 62.7), ("Fe", 6165.360, 45.4), ("Fe", 6173.335, 68.7), ("Fe", 6187.990, 47.6),
+    ("Fe", 6226.736, 30.1), ("Fe", 6240.646, 48.7), ("Fe", 6271.279, 24.6), ("Fe", 6392.539, 16.7),
+    ("Fe", 6597.561, 44.7), ("Fe", 6625.022, 14.9), ("Fe", 6703.567, 37.6), ("Fe", 6705.102, 46.3),
+    ("Fe", 6710.319, 15.7), ("Fe", 6713.745, 21.2), ("Fe", 6725.357, 18.6), ("Fe", 6726.667, 47.4),
+    ("Fe", 6733.151, 27.0), ("Fe", 6750.152, 75.3), ("Fe", 5264.812, 45.8), ("Fe", 6247.557, 52.9),
+    ("Fe", 6416.919, 40.5), ("Fe", 6432.680, 42.4), ("Si", 5645.611, 36.1), ("Si", 5665.554, 41.1),
+    ("Si", 6125.021, 32.1), ("Si", 6145.015, 39.1), ("Ti", 5219.700, 29.1), ("Ti", 5490.150, 22.1),
+    ("Ti", 6126.217, 22.8), ("Cr", 5287.200, 10.8), ("Cr", 6661.080, 13.4), ("Ni", 5589.358, 27.9),
+    ("Ni", 5643.078, 15.1), ("Ni", 6130.135, 22.7), ("Ni", 6176.811, 64.4), ("Ni", 6204.604, 22.5),
+    ("Ni", 6223.984, 27.9), ("Ni", 6378.250, 32.1), ("Ni", 6643.630, 93.9), ("Ni", 6772.315, 51.2),
+    ("Ca", 5260.387, 34.0), ("Ca", 6166.439, 70.2), ("Na", 6154.225, 36.9), ("Al", 6698.667, 21.2),
+]  # fmt: skip
+
+
+def test_solar_log_gf_give_solar_equivalent_widths(equivalent_width):
+    """Another spectrum of the Sun than those that the oscillator strengths were made with."""
+    listed, solar = (
+        np.array(
+            [equivalent_width(SUN, x, w, nlte=available(), log_gf=name) / w_sun for x, w, w_sun in LONE_SOLAR_LINES]
+        )
+        for name in LOG_GF
+    )
+    assert np.median(solar) == pytest.approx(1.0, abs=0.02)
+    assert np.std(solar) < 0.06 < 0.5 * np.std(listed)
 
 
 def reference():

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from kcinn.errors import KcinnError
 from kcinn.synthesis.nlte.atmosphere import Atmosphere
 from kcinn.synthesis.nlte.constants import (
     ANGSTROM,
@@ -28,6 +29,7 @@ from kcinn.synthesis.nlte.tables import load
 from kcinn.synthesis.nlte.voigt import FAR, far_wing, voigt
 
 WINDOWS = ((3920.0, 4358.0), (5157.0, 5733.0), (6097.0, 6793.0))  # where the list has lines, air angstrom
+LOG_GF = ("listed", "solar")
 MARGIN = 30.0  # angstrom beyond a window from which the wings of strong lines are followed into it
 # widths per helium atom and hydrogen molecule in units of that per hydrogen atom: polarisability^0.4, reduced mass^-0.3
 HELIUM_BROADENING, H2_BROADENING = 0.413, 0.85
@@ -60,6 +62,22 @@ class LineOpacity:
 def elements() -> tuple[str, ...]:
     """Symbols of the elements with lines in the list, by atomic number; carbon also shows as CH."""
     return tuple(SYMBOLS[z] for z in np.unique(np.append(load("lines")["atomic_number"], [6, 7, 8])))
+
+
+def line_list(log_gf: str = "listed") -> dict[str, NDArray]:
+    """The atomic lines, columns of ``lines.npz``, with oscillator strengths "listed" or "solar" (see the engine).
+
+    Raises
+    ------
+    KcinnError
+        If `log_gf` is neither.
+    """
+    if log_gf not in LOG_GF:
+        raise KcinnError(f"log_gf must be one of {', '.join(LOG_GF)}. Received: {log_gf!r}")
+    table = load("lines")
+    if log_gf == "listed":
+        return table
+    return {**table, "log_gf": table["log_gf"] + load("solar_log_gf")["change"]}
 
 
 def stimulated(wavelength: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from kcinn.synthesis.nlte.atmosphere import Atmosphere, model
 from kcinn.synthesis.nlte.balmer import add_balmer
 from kcinn.synthesis.nlte.departures import Departures, check_species, departures
 from kcinn.synthesis.nlte.elements import SOLAR_SOURCE, abundances
-from kcinn.synthesis.nlte.lines import WINDOWS, add_lines, atomic_lines, elements
+from kcinn.synthesis.nlte.lines import WINDOWS, add_lines, atomic_lines, elements, line_list
 from kcinn.synthesis.nlte.molecules import MOLECULES, check_molecules, molecular_lines
 from kcinn.synthesis.nlte.opacity import continuum, planck
 from kcinn.synthesis.nlte.tables import load
@@ -44,12 +44,15 @@ class NLTEEngine(Engine):
     overshooting : bool, optional
         Whether convection overshoots, as in the ATLAS9 models themselves and in codes that use them. Without, the
         structures agree with MARCS, and the wings of the Balmer lines of F stars and metal-poor stars are stronger.
+    log_gf : {"listed", "solar"}, optional
+        Oscillator strengths as the line list has them, which other codes share, or changed until lines have their
+        strength in the Sun, which suits real stars: what the list has wrong drops out. Made for NLTE.
 
     Raises
     ------
     KcinnError
-        If there are no departure coefficients for an element, or no lines of a molecule; the message lists what there
-        is.
+        If there are no departure coefficients for an element, no lines of a molecule, or no such oscillator strengths;
+        the message lists what there is.
 
     Notes
     -----
@@ -70,11 +73,18 @@ class NLTEEngine(Engine):
     unreliable_windows = UNRELIABLE_WINDOWS
 
     def __init__(
-        self, nlte: Iterable[str] = (), molecules: Iterable[str] = MOLECULES, *, overshooting: bool = True
+        self,
+        nlte: Iterable[str] = (),
+        molecules: Iterable[str] = MOLECULES,
+        *,
+        overshooting: bool = True,
+        log_gf: str = "listed",
     ) -> None:
-        self.nlte, self.molecules, self.overshooting = tuple(nlte), tuple(molecules), overshooting
+        self.nlte, self.molecules = tuple(nlte), tuple(molecules)
+        self.overshooting, self.log_gf = overshooting, log_gf
         check_species(self.nlte)
         check_molecules(self.molecules)
+        self.lines = line_list(log_gf)
         self._labels = {f"{symbol.lower()}_fe": symbol for symbol in elements() if symbol not in ("H", "He", "Fe")}
         self.validity: dict[str, tuple[float, float]] = {
             "teff": (4000.0, 7000.0),
@@ -93,6 +103,7 @@ class NLTEEngine(Engine):
             "nlte_species": list(self.nlte),
             "molecules": list(self.molecules),
             "overshooting": self.overshooting,
+            "log_gf": self.log_gf,
             "solar_abundances": SOLAR_SOURCE,
             "medium": "air",
             "unreliable_windows": [list(window) for window in self.unreliable_windows],
@@ -104,7 +115,7 @@ class NLTEEngine(Engine):
         atmosphere = self._atmosphere(labels)
         coefficients = self._departures(labels, atmosphere.log_tau)
         pairs = (
-            fluxes(atmosphere, labels["vmic"], coefficients, self.molecules, window, wavelength)
+            fluxes(atmosphere, labels["vmic"], coefficients, self.lines, self.molecules, window, wavelength)
             for window, wavelength in zip(windows, wavelengths, strict=True)
         )
         return [flux / continuum_flux for flux, continuum_flux in pairs]
@@ -126,6 +137,7 @@ def fluxes(
     atmosphere: Atmosphere,
     vmic: float,
     coefficients: Mapping[str, Departures],
+    lines: Mapping[str, NDArray],
     molecules: tuple[str, ...],
     window: Window,
     wavelength: NDArray[np.float64],
@@ -147,14 +159,14 @@ def fluxes(
     middle = opacity[n_nodes // 2]
     limits = {"faintest": FAINTEST_LINE, "wing": WING}
     line_lists = [
-        atomic_lines(load("lines"), atmosphere, vmic, window, middle, coefficients, **limits),
+        atomic_lines(lines, atmosphere, vmic, window, middle, coefficients, **limits),
         molecular_lines(load("molecules"), molecules, atmosphere, vmic, window, middle, **limits),
     ]
     flux = np.empty(len(wavelength))
     line_opacity, excess = np.zeros((2, len(wavelength), len(log_tau)))
     add_balmer(wavelength, atmosphere, vmic, coefficients.get("H"), line_opacity, excess)
-    for lines in line_lists:
-        add_lines(wavelength, lines, line_opacity, excess)
+    for opacities in line_lists:
+        add_lines(wavelength, opacities, line_opacity, excess)
     if "TiO" in molecules:
         add_titanium_oxide(wavelength, plasma, middle, line_opacity)
     line_flux(
