@@ -21,6 +21,7 @@ from astropy.table import Table
 import kcinn
 import kcinn.inference
 from kcinn.cli import main
+from kcinn.model_file import find_model
 from kcinn.synthesis import Engine
 
 ROOT = Path(__file__).parents[1]
@@ -128,7 +129,7 @@ def world(tmp_path, monkeypatch, model):
         return model
 
     def loaded(path):
-        assert Path(path).is_file()
+        assert find_model(path).is_file()
         return model
 
     def synthesized(*arguments, **options):
