@@ -54,6 +54,8 @@ class Emulator(EmulatorLayer):
         Sizes of the layer: `n_components`, `width`, `depth`, `n_errors`.
     metadata : dict, optional
         Of the grid.
+    format : str, optional
+        Of the file that it comes from.
     """
 
     def __init__(

@@ -122,11 +122,15 @@ def world(tmp_path, monkeypatch, model):
     )
     tsfitpy_grid(tmp_path / "synthetic_spectra")
     monkeypatch.setattr(kcinn, "read_grid", partial(kcinn.read_grid, processes=1, verbose=0))
-    fit, synthesize = kcinn.fit, kcinn.synthesize
+    fit, learn, synthesize = kcinn.fit, kcinn.Emulator.fit, kcinn.synthesize
 
     def fitted(*arguments, **options):
         inspect.signature(fit).bind(*arguments, **options)
         return model
+
+    def learnt(*arguments, **options):
+        inspect.signature(learn).bind(*arguments, **options)
+        return model.emulator
 
     def loaded(path):
         assert find_model(path).is_file()
@@ -140,6 +144,7 @@ def world(tmp_path, monkeypatch, model):
     monkeypatch.setattr(kcinn, "load", loaded)
     monkeypatch.setattr(kcinn.inference, "load", loaded)
     monkeypatch.setattr(kcinn, "fit", fitted)
+    monkeypatch.setattr(kcinn.Emulator, "fit", learnt)
     monkeypatch.setattr(kcinn, "synthesize", synthesized)
     monkeypatch.setattr(logging.root, "handlers", [])
     return tmp_path
