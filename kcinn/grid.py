@@ -219,7 +219,7 @@ class SyntheticGrid:
             self.label_space,
             self.labels,
             coefficients=coefficients,
-            basis=vectors / weight,
+            basis=_rounded(vectors / weight, (vectors / weight).std(axis=1, keepdims=True)),
             mean=mean,
             reconstruction_error=np.sqrt(squares / (len(self) * len(weight))),
             star=self.star,
@@ -289,6 +289,6 @@ class SyntheticGrid:
 
 
 def _rounded(values: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values rounded to 1/4096 of their column's scale: far below the compression's own error, and half the file."""
+    """Values rounded to 1/4096 of their scale: far below the compression's own error, and files pack to half."""
     step = np.exp2(np.floor(np.log2(np.maximum(scale, 1e-30))) - 12).astype(np.float32)
     return np.round(values / step) * step
