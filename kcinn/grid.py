@@ -288,7 +288,7 @@ class SyntheticGrid:
             raise GridError(f"{path}: not a readable grid file ({error}). Make or copy it anew.") from error
 
 
-def _rounded(values: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+def _rounded(values: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.floating]:
     """Values rounded to 1/4096 of their scale: far below the compression's own error, and files pack to half."""
     step = np.exp2(np.floor(np.log2(np.maximum(scale, 1e-30))) - 12).astype(np.float32)
     return np.round(values / step) * step
