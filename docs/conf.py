@@ -20,6 +20,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_output_stderr = "remove"  # what TensorFlow says of the machine
 autosummary_generate = True
+autodoc_default_options = {"exclude-members": "kl_divergence"}  # TensorFlow Probability's, in markup of its own
 autodoc_typehints = "none"  # they are in the signature and in the docstring's words
 numpydoc_show_class_members = False  # the class template lists them
 numpydoc_validation_checks = {"GL08", "PR02", "SS01"}  # a docstring, with a summary, of parameters that exist

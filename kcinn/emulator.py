@@ -299,6 +299,7 @@ class Emulator(EmulatorLayer):
         return keras_file.read(path, EMULATOR_FILE, expected_sha256=expected_sha256)
 
     def get_config(self) -> dict[str, Any]:
+        """As plain data, for files."""
         return {
             "format": EMULATOR_FILE.format,
             "label_space": self.label_space.get_config(),
