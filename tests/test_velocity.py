@@ -19,7 +19,7 @@ def observed(model, labels, velocity, snr=100.0, seed=None):
     """Spectra of stars that recede at `velocity`; without a seed they have errors, yet no noise."""
     clean = toy.flux(labels).astype("f4")
     distance = np.broadcast_to(np.asarray(velocity) * model.observe.pixels_per_velocity, clean.shape)
-    flux = ops.convert_to_numpy(move(clean, distance.astype("f4"), EDGES))
+    flux = ops.convert_to_numpy(move(clean, distance.astype("f4"), EDGES)[0])
     error = np.broadcast_to(1.0 / (snr * np.sqrt(toy.INSTRUMENT.pixel_width)), flux.shape)
     if seed is not None:
         flux = flux + error * np.random.default_rng(seed).normal(size=flux.shape)
@@ -36,9 +36,20 @@ def test_lines_move_to_where_the_doppler_effect_puts_them(velocity):
 
     width = np.concatenate([np.gradient(wavelength[a:b]) for a, b in EDGES])
     distance = velocity / SPEED_OF_LIGHT * wavelength / width
-    moved = move(spectrum(lines).astype("f4"), distance[None].astype("f4"), EDGES)
+    moved, slope = move(spectrum(lines).astype("f4"), distance[None].astype("f4"), EDGES)
     expected = spectrum(lines * (1.0 + velocity / SPEED_OF_LIGHT))
     np.testing.assert_allclose(ops.convert_to_numpy(moved), expected, atol=4e-3)
+    before, after = (spectrum(lines * (1.0 + v / SPEED_OF_LIGHT)) for v in (velocity - 0.1, velocity + 0.1))
+    pixels = 0.2 / SPEED_OF_LIGHT * wavelength / width
+    np.testing.assert_allclose(ops.convert_to_numpy(slope), (after - before) / pixels, atol=0.02)
+
+
+def test_spectra_of_a_model_are_those_of_stars_that_move(toy_model):
+    labels = toy.grid(3, seed=14).labels
+    seen = observed(toy_model, labels, 7.5)
+    star = toy_model.spectrum(labels, velocity=7.5)
+    assert np.abs(star - seen.flux).max() < 0.5 * np.abs(toy_model.spectrum(labels) - seen.flux).max()
+    np.testing.assert_array_equal(toy_model.spectrum(labels), toy_model.spectrum(labels, velocity=0.0))
 
 
 def test_pixels_are_followed_to_the_edge_of_their_arm():

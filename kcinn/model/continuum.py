@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.levenberg_marquardt import cholesky, solve
 from kcinn.nn.observe import Observe
-from kcinn.nn.pixels import shift
+from kcinn.nn.pixels import move
 
 PRIOR = 0.3  # standard deviation of every coefficient: keeps an arm without pixels at one
 LARGEST = 0.5  # by which the continuum may differ from one
@@ -40,22 +40,21 @@ def continuum(
     flux, inverse_variance : tensors, shape (n, n_pixels)
         Near one in the continuum.
     """
-    prior = observe.observation.velocity
-    per_unit = prior * ops.convert_to_tensor(observe.pixels_per_velocity)
+    prior = max(observe.observation.velocity_scatter, 1e-3)
+    per_unit, unit = prior * ops.convert_to_tensor(observe.pixels_per_velocity), velocity[:, None] / prior
     coefficients, tangents = emulator.linearise(phi)
-    unit = ops.clip(velocity[:, None] / max(prior, 1e-3), -3.0, 3.0)
-    star, slope = shift(emulator.flux(coefficients), unit * per_unit, observe.edges)
+    star, slope = move(emulator.flux(coefficients), unit * per_unit, observe.edges)
     n_curves, curves = len(curves), ops.convert_to_tensor(PRIOR * curves, dtype="float32")
     columns = ops.concatenate(
         [star[:, None] * curves, ops.matmul(tangents, emulator.basis), (slope * per_unit)[:, None]], axis=1
     )
     n_pixels = ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True)
     start = ops.concatenate([ops.zeros_like(columns[:, :n_curves, 0]), phi, unit], axis=1)
-    residual, move = flux - star, ops.zeros_like(start)
+    residual, step = flux - star, ops.zeros_like(start)
     for _ in range(ROUNDS):
-        square = inverse_variance * ops.square(residual - ops.matmul(move[:, None], columns)[:, 0])
+        square = inverse_variance * ops.square(residual - ops.matmul(step[:, None], columns)[:, 0])
         scale = ops.maximum(ops.sum(square, axis=-1, keepdims=True) / ops.maximum(n_pixels, 1.0), 1.0)
         weighted = columns * (inverse_variance / (scale * (1.0 + square / (DEGREES_OF_FREEDOM * scale))))[:, None]
         normal = ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(columns.shape[1])
-        move = solve(cholesky(normal), ops.matmul(weighted, residual[:, :, None])[:, :, 0] - start)
-    return 1.0 + ops.clip(ops.matmul(move[:, :n_curves], curves), -LARGEST, LARGEST)
+        step = solve(cholesky(normal), ops.matmul(weighted, residual[:, :, None])[:, :, 0] - start)
+    return 1.0 + ops.clip(ops.matmul(step[:, :n_curves], curves), -LARGEST, LARGEST)

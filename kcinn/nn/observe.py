@@ -149,7 +149,7 @@ class Observe(keras.layers.Layer):
     def _distort(self, flux):
         settings = self.observation
         velocity = settings.velocity * (2.0 * self._uniform(flux, 1) - 1.0)
-        flux = move(flux, velocity * ops.convert_to_tensor(self.pixels_per_velocity), self.edges)
+        flux, _ = move(flux, velocity * ops.convert_to_tensor(self.pixels_per_velocity), self.edges)
         return flux * (
             1.0
             + settings.continuum

@@ -90,15 +90,13 @@ def follow(values, whole, edges):
 
 
 def move(flux, distance, edges):
-    """Flux of a spectrum moved by any `distance` in pixels to the red; both ``(n, n_pixels)``.
-
-    To the nearest pixel, and from there by `shift`'s interpolation.
-    """
+    """As `shift`, by any distance: to the nearest pixel, and from there by `shift`'s interpolation."""
     whole = ops.round(distance)
-    moved = 0.0
-    for node, weight, _ in _lagrange(whole - distance):
-        moved = moved + weight * follow(flux, node - whole, edges)[0]
-    return moved
+    moved = slope = 0.0
+    for node, weight, change in _lagrange(whole - distance):
+        pixels, _ = follow(flux, node - whole, edges)
+        moved, slope = moved + weight * pixels, slope - change * pixels
+    return moved, slope
 
 
 def _lagrange(where):

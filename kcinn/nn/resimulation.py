@@ -35,7 +35,7 @@ def largest_misfit(emulator: Emulator, observe: Observe, phi, velocity, flux, in
     """
     settings = observe.observation
     distance = velocity[:, None] * ops.convert_to_tensor(observe.pixels_per_velocity)
-    star = move(emulator.flux(emulator(phi)), distance, observe.edges)
+    star, _ = move(emulator.flux(emulator(phi)), distance, observe.edges)
     columns = star[:, None, :] * ops.convert_to_tensor(settings.continuum * observe.polynomials)
     weighted = columns * inverse_variance[:, None, :]
     residual = flux - star
