@@ -153,7 +153,7 @@ def _spectrum_figure(model: CINN, observed: Spectra, posterior: Posterior, title
     return plot.spectrum(
         wavelength,
         observed.flux[0],
-        model.spectrum(posterior.samples[0, :64]),
+        model.spectrum(posterior.samples[0, :64], velocity=posterior.diagnostics["velocity"][0]),
         mask=observed.mask[0] | model.ignored,
         windows=[(a, b) for a, b in WINDOWS if np.any((wavelength > a) & (wavelength < b))],
         title=title,

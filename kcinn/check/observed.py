@@ -23,7 +23,6 @@ from kcinn.posterior import Posterior
 from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 from kcinn.survey.readers import read
-from kcinn.wavelength import doppler_shift
 
 FEWEST = 4  # stars to which a line is fitted
 N_SAMPLES = 2048
@@ -120,19 +119,12 @@ class Observed:
         windows = [(wavelength[arm][0], wavelength[arm][-1]) for arm in model.instrument.arm_slices]
         return [
             plot.spectrum(
-                wavelength, star.spectrum.flux[0], self._resynthesis(i),
+                wavelength, star.spectrum.flux[0],
+                model.spectrum(self.posterior.samples[i, :32], velocity=self.posterior.diagnostics["velocity"][i]),
                 mask=star.spectrum.mask[0] | model.ignored, windows=windows, title=star.name,
             )
             for i, star in enumerate(self.stars)
         ]  # fmt: skip
-
-    def _resynthesis(self, i: int) -> NDArray[np.float64]:
-        """Spectra of some samples of a star's posterior, at the velocity of its spectrum."""
-        wavelength = self.model.instrument.wavelength
-        moved = doppler_shift(wavelength, self.posterior.diagnostics["velocity"][i])
-        return np.array(
-            [np.interp(wavelength, moved, row) for row in self.model.spectrum(self.posterior.samples[i, :32])]
-        )
 
     def _star_rows(self) -> list[list[str]]:
         names = list(self.results["labels"])

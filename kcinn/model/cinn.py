@@ -21,6 +21,7 @@ from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
+from kcinn.nn.pixels import move
 from kcinn.outlier import Outlier
 from kcinn.preparation import prepared
 from kcinn.region import Region
@@ -153,8 +154,14 @@ class CINN(Network):
         allowed = MISSED * np.sqrt(2.0 / n_used) + 9.0 * emulator**2 * inverse_variance
         return chi_square > 1.0 + allowed
 
-    def spectrum(self, labels: ArrayLike) -> NDArray[np.float32]:
+    def spectrum(self, labels: ArrayLike, *, velocity: float = 0.0) -> NDArray[np.float32]:
         """The emulator's noiseless spectra for labels ``(n, n_labels)``, shape ``(n, n_pixels)``.
+
+        Parameters
+        ----------
+        labels : array_like, shape (n, n_labels)
+        velocity : float, km/s
+            Of the stars, such as the residual velocity of a spectrum with which these are compared.
 
         Raises
         ------
@@ -164,7 +171,9 @@ class CINN(Network):
         self._check_all_labels()
         order = [self.label_space.index(name) for name in self.full_space.names]
         phi = self.full_space.to_unbounded(np.atleast_2d(labels)[:, order]).astype(np.float32)
-        return ops.convert_to_numpy(self.emulator.flux(self.emulator(phi)))
+        flux = self.emulator.flux(self.emulator(phi))
+        distance = np.float32(velocity) * self.observe.pixels_per_velocity + ops.zeros_like(flux)
+        return ops.convert_to_numpy(move(flux, distance, self.observe.edges)[0])
 
     def normalised(self, spectra: Spectra, *, resolving_power: float | None = None, gap: bool = True) -> Spectra:
         """Spectra on the model's pixels, divided by their continuum, as `predict` with ``normalise=True`` sees them.
