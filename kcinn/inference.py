@@ -98,13 +98,7 @@ def predict(
     spectra = prepared(spectra, model.instrument, resolving_power=resolving_power, normalise=normalise)
     if estimated:
         logger.warning("The spectra have no errors; they are estimated from the scatter of the pixels")
-    wrong = ~has_continuum_at_one(spectra)
-    if wrong.any():
-        raise SpectraError(
-            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux "
-            f"outside {NORMALISED[0]} to {NORMALISED[1]}, the first is {spectra.ids[wrong][0]}. "
-            "Normalise them, or pass normalise=True (on the command line --normalise)."
-        )
+    check_continuum(spectra)
     if normalise:
         spectra = model.refined(spectra, gap=gap, batch_size=batch_size)
     pieces = []
@@ -131,6 +125,17 @@ def predict(
 def diagnose(model: CINN, spectra: Spectra) -> dict[str, NDArray[Any]]:
     """Signal-to-noise ratio per angstrom and number of pixels that the model uses."""
     return {"snr": spectra.snr, "n_pixels": np.sum(~spectra.mask & ~model.ignored, axis=1)}
+
+
+def check_continuum(spectra: Spectra) -> None:
+    """Raise SpectraError unless all spectra are divided by their continuum."""
+    wrong = ~has_continuum_at_one(spectra)
+    if wrong.any():
+        raise SpectraError(
+            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux "
+            f"outside {NORMALISED[0]} to {NORMALISED[1]}, the first is {spectra.ids[wrong][0]}. "
+            "Normalise them (`CINN.normalised`), or pass normalise=True to predict (on the command line --normalise)."
+        )
 
 
 def has_continuum_at_one(spectra: Spectra) -> NDArray[np.bool_]:

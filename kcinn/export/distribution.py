@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kcinn.errors import ModelError, SpectraError
-from kcinn.export.portable import density
-from kcinn.inference import has_continuum_at_one
+from kcinn.export.portable import check_backend, density
+from kcinn.inference import check_continuum
 from kcinn.model import CINN
 from kcinn.nn.encoder import Encoding
 from kcinn.preparation import prepared
@@ -47,17 +45,9 @@ class PosteriorDistribution(tfd.Distribution):
         self, model: CINN, spectra: Spectra, *, resolving_power: float | None = None, name: str = "posterior"
     ) -> None:
         parameters = {"model": model, "spectra": spectra, "resolving_power": resolving_power, "name": name}
-        if keras.backend.backend() != "tensorflow":
-            raise ModelError(
-                f"A distribution of TensorFlow Probability needs the TensorFlow backend; any model file loads there. "
-                f"Set KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()}"
-            )
+        check_backend("A distribution of TensorFlow Probability")
         spectra = prepared(spectra, model.instrument, resolving_power=resolving_power)
-        wrong = ~has_continuum_at_one(spectra)
-        if wrong.any():
-            raise SpectraError(
-                f"Flux must be divided by the continuum; that of spectrum {spectra.ids[wrong][0]} is not. Normalise it."
-            )
+        check_continuum(spectra)
         assert spectra.error is not None
         error = np.maximum(spectra.error, model.smallest_error)
         encoded, _ = model.encoded(spectra.flux, error, spectra.mask)

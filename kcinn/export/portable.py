@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
+from kcinn.errors import ModelError
 from kcinn.flag import Flag
 from kcinn.inference import MEASURED, NORMALISED, conditions
 from kcinn.model.cinn import CINN, MISSED
@@ -15,6 +17,15 @@ from kcinn.nn.encoder import Encoding
 from kcinn.nn.summarise import summarise_by_sorting
 from kcinn.outlier import NOISE, NOISE_PEAK, Outlier
 from kcinn.spectra import Spectra
+
+
+def check_backend(what: str) -> None:
+    """Raise ModelError, which names `what` is wanted, unless Keras computes with TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(
+            f"{what} needs the TensorFlow backend; any model file loads there. Set KERAS_BACKEND=tensorflow. "
+            f"Received: {keras.backend.backend()}"
+        )
 
 
 class Portable:
