@@ -20,7 +20,6 @@ from scipy.ndimage import uniform_filter1d
 
 import kcinn
 from kcinn.broaden import degrade, match
-from kcinn.continuum import normalised
 from kcinn.instrument import Instrument
 from kcinn.spectra import Spectra
 from kcinn.synthesis.nlte import NLTEEngine
@@ -48,23 +47,26 @@ SHOWN = {  # angstrom
 }
 
 
-def compared(
-    file: str, labels: dict[str, float], vmac: float, log_gf: str, instrument: Instrument
-) -> tuple[np.ndarray, np.ndarray]:
-    """Synthetic flux on the instrument's pixels, and observed minus synthetic, NaN where there is none."""
+def observed(file: str, instrument: Instrument) -> Spectra:
+    """The spectrum ``FILE[=R]`` on the instrument's pixels."""
     path, _, power = file.partition("=")
     spectra = kcinn.read(path, medium="air", checksum=False)
     spectra = Spectra(spectra.wavelength, spectra.flux, mask=spectra.mask, medium="air").with_estimated_error()
-    median = float(np.nanmedian(np.where(spectra.mask, np.nan, spectra.flux)))
-    if not 0.5 < median < 1.5:
-        spectra = normalised(spectra)
-    observed = match(spectra, instrument, resolving_power=float(power or RESOLVING_POWER))
+    return match(spectra, instrument, resolving_power=float(power or RESOLVING_POWER))
+
+
+def synthesised(labels: dict[str, float], vmac: float, log_gf: str, instrument: Instrument) -> np.ndarray:
+    """Synthetic flux on the instrument's pixels."""
     windows = [(max(a, lower), min(b, upper)) for a, b in instrument.windows() for lower, upper in WINDOWS
                if a < upper and b > lower]  # fmt: skip
     wavelength, flux = NLTEEngine(available(), log_gf=log_gf).spectrum(labels, windows=windows, step=STEP)
     whole = np.concatenate([np.arange(a, b, STEP) for a, b in instrument.windows()])
-    synthetic = degrade(whole, np.interp(whole, wavelength, flux), instrument, vsini=0.0, vmac=vmac)
-    difference = np.where(observed.mask[0], np.nan, observed.flux[0] - synthetic)
+    return degrade(whole, np.interp(whole, wavelength, flux), instrument, vsini=0.0, vmac=vmac)
+
+
+def compared(spectra: Spectra, synthetic: np.ndarray, instrument: Instrument) -> np.ndarray:
+    """Observed minus synthetic flux, NaN where there is none."""
+    difference = np.where(spectra.mask[0], np.nan, spectra.flux[0] - synthetic)
     difference[instrument.telluric_mask] = np.nan
     for arm in instrument.arm_slices:
         good = np.isfinite(difference[arm])
@@ -74,7 +76,7 @@ def compared(
         powers = np.vander(np.linspace(-1.0, 1.0, len(good)), 4)
         columns = powers * synthetic[arm][:, None]
         # spectra come in any unit, HARPS at half of its continuum: the difference is to be in units of the star's own
-        level = np.percentile(observed.flux[0, arm][good], 95.0) / np.percentile(synthetic[arm][good], 95.0)
+        level = np.percentile(spectra.flux[0, arm][good], 95.0) / np.percentile(synthetic[arm][good], 95.0)
         difference[arm] = (difference[arm] + synthetic[arm]) / level - synthetic[arm]
         weight = good.astype(float)
         for _ in range(8):  # robust: lines that are wrong do not bend the continuum
@@ -82,7 +84,7 @@ def compared(
             left = difference[arm] - columns @ part
             weight = np.where(good, 1.0 / (1.0 + (left / 0.01) ** 2), 0.0)
         difference[arm] = left / (1.0 + powers @ part)
-    return synthetic, difference
+    return difference
 
 
 def agreement(difference: np.ndarray, instrument: Instrument) -> str:
@@ -132,14 +134,15 @@ def main() -> None:
     instrument = Instrument.load(INSTRUMENT)
     sizes, shown = [], {}
     for star, labels, paths in (("Sun", SUN, options.sun), ("Arcturus", ARCTURUS, options.arcturus)):
-        seen = {}
-        for log_gf in LOG_GF:
-            seen[log_gf] = [compared(path, labels, MACROTURBULENCE[star], log_gf, instrument) for path in paths]
-            for path, (_, difference) in zip(paths, seen[log_gf], strict=True):
+        spectra, differences = [observed(path, instrument) for path in paths], {}
+        for log_gf in LOG_GF:  # solar last, which is shown
+            synthetic = synthesised(labels, MACROTURBULENCE[star], log_gf, instrument)
+            differences[log_gf] = [compared(each, synthetic, instrument) for each in spectra]
+            for path, difference in zip(paths, differences[log_gf], strict=True):
                 print(f"{star}, {Path(path).name}, {log_gf} log gf: {agreement(difference, instrument)}")
-        spectra = seen["solar" if star == "Arcturus" else "listed"]
-        sizes.append(np.nanmedian([local_rms(difference) for _, difference in spectra], axis=0))
-        shown[star] = seen["solar"][0][0], np.nanmedian([difference for _, difference in seen["solar"]], axis=0)
+        honest = differences["solar" if star == "Arcturus" else "listed"]
+        sizes.append(np.nanmedian([local_rms(difference) for difference in honest], axis=0))
+        shown[star] = synthetic, np.nanmedian(differences["solar"], axis=0)
         print(f"{star}: median gap {np.nanmedian(sizes[-1]):.4f} on {np.isfinite(sizes[-1]).sum()} pixels")
     gap = np.nanmax(sizes, axis=0)
     for arm in instrument.arm_slices:

@@ -15,15 +15,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from build_gap import DATA, MACROTURBULENCE, SUN
-from build_gap import RESOLVING_POWER as USUAL_POWER
+from build_gap import DATA, MACROTURBULENCE, SUN, observed
 from scipy.sparse import csr_array, diags_array, hstack, vstack
 from scipy.sparse.linalg import spsolve
 
-import kcinn
-from kcinn.broaden import degrade, match
+from kcinn.broaden import degrade
 from kcinn.instrument import Arm, Instrument
-from kcinn.spectra import Spectra
 from kcinn.synthesis.nlte import NLTEEngine
 from kcinn.synthesis.nlte.atmosphere import model
 from kcinn.synthesis.nlte.departures import available
@@ -81,12 +78,9 @@ def comparison() -> Instrument:
 
 def observed_sun(file: str, instrument: Instrument) -> tuple[np.ndarray, np.ndarray]:
     """Flux on the pixels, about one in every arm, and which pixels are good."""
-    path, _, power = file.partition("=")
-    spectra = kcinn.read(path, medium="air", checksum=False)
-    spectra = Spectra(spectra.wavelength, spectra.flux, mask=spectra.mask, medium="air").with_estimated_error()
-    spectra = match(spectra, instrument, resolving_power=float(power or USUAL_POWER))
+    spectra = observed(file, instrument)
     flux, good = spectra.flux[0].copy(), ~spectra.mask[0]
-    for lower, upper, *_ in (*UNRELIABLE_WINDOWS, *((a, b) for a, b in TELLURIC)):
+    for lower, upper, *_ in (*UNRELIABLE_WINDOWS, *TELLURIC):
         good &= ~((instrument.wavelength > lower) & (instrument.wavelength < upper))
     for arm in instrument.arm_slices:
         if good[arm].any():
