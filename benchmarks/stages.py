@@ -81,21 +81,20 @@ def encoder_stages(model, batches, repeats):
     inputs = [(spectra["flux"], spectra["error"], spectra["mask"]) for spectra in inputs]
     if hasattr(encoder, "_descend"):
 
-        def start(flux, error, mask):
-            weight = model._weight(error, mask)
-            return encoder._nearest_start(flux, weight, encoder._block_weight(weight))
+        def search(flux, error, mask):
+            return encoder._search(flux, model._weight(error, mask))
 
         def gram(flux, error, mask):
             return encoder._block_gram(encoder._block_weight(model._weight(error, mask)))
 
         def descend(flux, error, mask):
             weight = model._weight(error, mask)
-            blocks = encoder._block_weight(weight)
-            return encoder._descend(encoder._nearest_start(flux, weight, blocks), flux, weight, blocks)
+            velocity, phi = encoder._search(flux, weight)
+            return encoder._descend(phi, velocity, *encoder._back(velocity, flux, weight))
 
-        rates["encoder: nearest start"] = timed(start, model, inputs, repeats)
+        rates["encoder: search of velocity and start"] = timed(search, model, inputs, repeats)
         rates["encoder: normal matrices of the components"] = timed(gram, model, inputs, repeats)
-        rates["encoder: start, matrices and descent"] = timed(descend, model, inputs, repeats)
+        rates["encoder: search, matrices and descent"] = timed(descend, model, inputs, repeats)
     rates["encoder: all"] = timed(model.encode, model, inputs, repeats)
     rates["encoder and signs of outliers"] = timed(model.encode_and_measure, model, inputs, repeats)
     return rates

@@ -42,14 +42,14 @@ class Config:
     emulator_steps: int = 12000
     emulator_batch: int = 256
     emulator_share: float = 0.72
-    draws: int = 24576
+    draws: int = 32768
     jitter: float = 0.3
     members: int = 1
     depth: int = 4
     width: int = 96
-    hidden: int = 2
+    hidden: int = 1
     transform: str = "affine"
-    base: str = "student_t"
+    base: str = "normal"
     learning_rate: float = 3e-3
     weight_decay: float = 0.03
     patience: int = 8
@@ -58,7 +58,9 @@ class Config:
     def preset(cls, encoder: str = "fisher") -> Config:
         """Settings that suit an encoder: behind a learned one the flow models the whole posterior, so it is larger."""
         if encoder in ("dense", "conv"):
-            return cls(encoder=encoder, depth=8, width=256, base="conditional", learning_rate=1e-3, weight_decay=1e-4)
+            return cls(
+                encoder=encoder, depth=8, width=256, hidden=2, base="conditional", learning_rate=1e-3, weight_decay=1e-4
+            )
         return cls(encoder=encoder)
 
     @classmethod

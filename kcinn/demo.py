@@ -29,7 +29,7 @@ from kcinn.training import fit
 
 SNR = (25.0, 50.0, 100.0, 250.0)
 SHOWN_SNR = 250.0
-N_TEST = 400
+N_TEST = 1000
 N_SAMPLES = 2048
 WINDOWS = ((5160.0, 5200.0), (6140.0, 6180.0), (6540.0, 6585.0))
 PACKAGES = ("kcinn", "keras", "tensorflow", "tensorflow-probability", "numpy", "scipy", "numba", "astropy", "h5py")

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 QUANTILES = (0.16, 0.5, 0.84)
@@ -53,8 +54,7 @@ def summarise(samples: NDArray[np.float32]) -> Summary:
     lower, upper = ordered[:, :, rank], ordered[:, :, np.minimum(rank + 1, n_samples - 1)]
     quantiles = (lower + (position - rank) * (upper - lower)).transpose(0, 2, 1)
     mean = samples.mean(axis=1, dtype=np.float64)
-    centred = samples - mean[:, None]
-    covariance = centred.transpose(0, 2, 1) @ centred / max(n_samples - 1, 1)
+    covariance = _covariance(np.ascontiguousarray(samples), mean.astype(samples.dtype))
     return Summary(quantiles, _mode(ordered, quantiles), mean, covariance)
 
 
@@ -64,7 +64,51 @@ def _mode(ordered: NDArray[np.float32], quantiles: NDArray[np.float64]) -> NDArr
     low, middle, high = (quantiles[:, k] for k in range(3))
     scatter = np.maximum(0.5 * (high - low), 1e-6 * np.abs(middle) + 1e-12)
     limits = (middle[..., None] + scatter[..., None] * edges).astype(np.float32)
-    below = np.empty(limits.shape, dtype=np.float32)
-    for index in np.ndindex(middle.shape):
-        below[index] = np.searchsorted(ordered[index], limits[index])
-    return middle + scatter * points[np.argmax(np.diff(below, axis=-1) @ kernel, axis=-1)]
+    return middle + scatter * points[_densest(ordered, limits, kernel)]
+
+
+# Loops of numba, on one core, since a survey's other threads have the cores: many small products in NumPy would wait
+# for threads that never get one.
+
+
+@njit(nogil=True, cache=True)
+def _covariance(samples: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Covariance ``(n, n_labels, n_labels)`` of samples ``(n, n_samples, n_labels)`` around a rounded mean."""
+    n, n_samples, n_labels = samples.shape
+    covariance = np.empty((n, n_labels, n_labels), dtype=np.float64)
+    centred = np.empty((n_labels, n_samples), dtype=np.float32)
+    for row in range(n):
+        for i in range(n_labels):
+            for k in range(n_samples):
+                centred[i, k] = samples[row, k, i] - mean[row, i]
+            for j in range(i + 1):
+                covariance[row, i, j] = covariance[row, j, i] = _product(centred[i], centred[j]) / max(n_samples - 1, 1)
+    return covariance
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _product(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    total = 0.0
+    for k in range(len(a)):
+        total += float(a[k]) * float(b[k])
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _densest(
+    ordered: NDArray[np.float32], limits: NDArray[np.float32], kernel: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Index of the point where the smoothed histogram is highest, ``(n, n_labels)``."""
+    n, n_labels, n_limits = limits.shape
+    densest = np.empty((n, n_labels), dtype=np.int64)
+    density = np.empty(kernel.shape[1], dtype=np.float32)
+    for row in range(n):
+        for label in range(n_labels):
+            below = np.searchsorted(ordered[row, label], limits[row, label])
+            density[:] = 0.0
+            for k in range(n_limits - 1):
+                count = np.float32(below[k + 1] - below[k])
+                if count:
+                    density += count * kernel[k]
+            densest[row, label] = np.argmax(density)
+    return densest

@@ -185,14 +185,13 @@ def _train_flow(
     model.context_scale.assign(scale)
     for part in (train, test):
         part["context"] = keras.ops.convert_to_numpy(model.standardise(part["context"]))
-    log_det = float(test["log_det"].mean())
-    train, test = ({key: part[key] for key in ("theta", "context")} for part in (train, test))
+    examples, held_out_examples = ({key: part[key] for key in ("theta", "context")} for part in (train, test))
     for k, member in enumerate(model.flow.members):
         flow = _twin(member)
-        _fit(model, flow, train, test, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
+        _fit(model, flow, examples, held_out_examples, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
         member.set_weights(flow.get_weights())
-    density = keras.ops.mean(model.flow.log_density(test["theta"], test["context"]))
-    model.summary_of_training["log_density"] = log_det + float(keras.ops.convert_to_numpy(density))
+        member.calibrate(test["theta"], test["context"])
+    model.summary_of_training["log_density"] = _log_density(model, test)
 
 
 def _encoded_chunk(
@@ -221,7 +220,17 @@ def _train_jointly(
     train = rows.draw(max(batch_size, config.draws), np.random.default_rng(seed))
     test = Rows(model, held_out, 0.0).own(VALIDATION_DRAWS)
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose)
-    model.summary_of_training["log_density"] = -min(model.summary_of_training["validation_loss"][0])
+    row = encode(Compression(model), test)
+    row["context"] = keras.ops.convert_to_numpy(model.standardise(row["context"]))
+    for member in model.flow.members:
+        member.calibrate(row["theta"], row["context"])
+    model.summary_of_training["log_density"] = _log_density(model, row)
+
+
+def _log_density(model: CINN, row: dict[str, NDArray[np.float32]]) -> float:
+    """Mean log density of unbounded labels, of encoded spectra whose context is standardised."""
+    density = keras.ops.convert_to_numpy(model.flow.log_density(row["theta"], row["context"]))
+    return float(np.mean(density + row["log_det"]))
 
 
 def _fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -13,14 +14,16 @@ from numpy.typing import ArrayLike
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
 from kcinn.nn.levenberg_marquardt import LIMIT, cholesky, minimise, solve
-from kcinn.nn.pixels import continuum_polynomials, follow, pixels_per_velocity, shift
+from kcinn.nn.pixels import continuum_polynomials, follow, pixels_per_velocity, rebin, shift
 
+COARSE, FINE = 4, 2  # pixels that are averaged for the curvature on the way, and for that at the end
 BLOCK = 192  # pixels that share one weight in the fast normal equations
-STRETCH = 1536  # pixels whose derivatives are held at a time
+STRETCH = 768  # averages of pixels whose derivatives are held at a time
+DAMPING = (1e-2, 1e-3)  # of the first step on components, and on pixels
 LAST_STEP = 0.5  # prior standard deviations
 SMALLEST_MISFIT = 1e-3  # reduced chi-square whose logarithm is taken
 REACH = 1.5  # largest velocity that is sought, over the largest of the training
-FINE = 4  # parts of a pixel to which the velocity is rounded by which a spectrum is moved
+PARTS = 4  # of a pixel, to which the velocity is rounded by which a spectrum is moved
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -47,8 +50,8 @@ class FisherEncoder(Encoder):
         The emulator's labels that the flow models; the others are marginalised.
     n_start : int
         Number of spectra among which the start is sought.
-    descent, polish : (int, int)
-        How often the curvature is computed, and steps with each, on components and on pixels.
+    descent, polish : int
+        Number of steps on components, and on pixels.
     velocity : float, km/s
         The prior of the residual velocity reaches from minus to plus this; a normal of the same variance stands for it.
     continuum : float
@@ -69,8 +72,8 @@ class FisherEncoder(Encoder):
         targets: list[int],
         *,
         n_start: int = 2048,
-        descent: tuple[int, int] = (2, 2),
-        polish: tuple[int, int] = (3, 2),
+        descent: int = 8,
+        polish: int = 3,
         velocity: float = 10.0,
         continuum: float = 0.01,
         continuum_degree: int = 2,
@@ -78,7 +81,7 @@ class FisherEncoder(Encoder):
         **kwargs: Any,
     ):
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
-        self.n_start, self.descent, self.polish = n_start, tuple(descent), tuple(polish)
+        self.n_start, self.descent, self.polish = n_start, descent, polish
         self.velocity, self.continuum, self.continuum_degree = velocity, continuum, continuum_degree
         self.degrees_of_freedom = degrees_of_freedom
         self.polynomials = continuum_polynomials(self.edges, continuum_degree)
@@ -126,9 +129,9 @@ class FisherEncoder(Encoder):
         best = None
         for velocity in self.velocity_step * np.arange(-most, most + 1.0):
             wanted = pixel + np.round(velocity * self.pixels_per_velocity).astype(int)
-            found = np.concatenate([np.clip(wanted[a:b], a, b - 1) for a, b in edges])
-            weight = ops.take(inverse_variance, found, axis=1) * (wanted == found).astype(np.float32)
-            distance, phi = self._nearest_start(ops.take(flux, found, axis=1), weight)
+            inside = np.concatenate([(wanted[a:b] >= a) & (wanted[a:b] < b) for a, b in edges])
+            flux_there, weight = (_gather(values, wanted, inside) for values in (flux, inverse_variance))
+            distance, phi = self._nearest_start(flux_there, weight)
             distance = distance + (velocity / self.velocity_scatter) ** 2
             new = (distance, ops.zeros_like(distance) + velocity, phi)
             if best is not None:
@@ -138,7 +141,7 @@ class FisherEncoder(Encoder):
 
     def _back(self, velocity, flux, inverse_variance):
         """The spectrum moved back by the velocity to the nearest pixel, and the number of pixels, at every pixel."""
-        step = self.velocity_step / FINE  # else whole pixels could hang on the last digit of the velocity
+        step = self.velocity_step / PARTS  # else whole pixels could hang on the last digit of the velocity
         distance = step * ops.round(velocity / step) * ops.convert_to_tensor(self.pixels_per_velocity)
         whole = ops.round(distance)
         (flux, inside), (weight, _) = (follow(values, whole, self.edges) for values in (flux, inverse_variance))
@@ -177,8 +180,9 @@ class FisherEncoder(Encoder):
         """Chi-square of the nearest start ``(n, 1)``, and its labels."""
         deviation = flux - self.emulator.mean
         weighted = inverse_variance * deviation
+        projection = COARSE * ops.matmul(rebin(weighted, COARSE), ops.transpose(rebin(self.emulator.basis, COARSE)))
         distance = ops.matmul(self._block_weight(inverse_variance), self.start_power) - 2.0 * ops.matmul(
-            ops.matmul(weighted, ops.transpose(self.emulator.basis)), ops.transpose(self.start_coefficients)
+            projection, ops.transpose(self.start_coefficients)
         )
         nearest = ops.one_hot(ops.argmin(distance, axis=-1), self.n_start)
         own = ops.sum(weighted * deviation, axis=-1, keepdims=True)
@@ -197,29 +201,26 @@ class FisherEncoder(Encoder):
             pull = ops.matmul(gram, moved[:, :, None])[:, :, 0]
             cost = ops.sum(moved * (pull - 2.0 * projection), axis=-1, keepdims=True)
             cost = cost + ops.sum(ops.square(phi), axis=-1, keepdims=True)
-            return cost, ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi, cost
+            return cost, ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi, (jacobian,)
 
-        def curvature_at(phi):
-            _, jacobian = self.emulator.linearise(phi)
-            curvature = ops.matmul(ops.matmul(jacobian, gram), ops.transpose(jacobian, (0, 2, 1)))
-            return curvature + ops.eye(phi.shape[1])
+        def curvature(jacobian):
+            rows = ops.matmul(ops.matmul(jacobian, gram), ops.transpose(jacobian, (0, 2, 1)))
+            return rows + ops.eye(phi.shape[1])
 
-        rounds, steps = self.descent
-        return minimise(evaluate, curvature_at, phi, rounds=rounds, steps=steps)[0]
+        return minimise(evaluate, curvature, phi, steps=self.descent, damping=DAMPING[0])[0]
 
     def _polish(self, phi, velocity, flux, inverse_variance, whole):
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
-        basis_pairs, polynomial_pairs = _pairs(self.emulator.basis), _pairs(polynomials)
-        error_pairs = ops.matmul(self.emulator.error, basis_pairs)
 
-        def compare(parameters):
+        def evaluate(parameters):
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
             tangents = ops.take(tangents, self.order, axis=1)
             spectrum, slope = self._moved(
                 self.emulator.flux(coefficients), self.velocity_scatter * nuisances[:, -1:], whole
             )
+            slope = self.velocity_scatter * slope
             residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1], polynomials))
             square = inverse_variance * ops.square(residual)
             chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
@@ -229,58 +230,41 @@ class FisherEncoder(Encoder):
             weight = inverse_variance / (variance * (1.0 + relative))
             penalty = ops.sum(ops.square(parameters), axis=-1, keepdims=True)
             cost = variance * (self.degrees_of_freedom * ops.sum(ops.log1p(relative), axis=-1, keepdims=True) + penalty)
-            return tangents, spectrum, self.velocity_scatter * slope, residual, weight, cost, chi_square
-
-        def pulls(compared):
-            """Of the nuisances, the projection on the components, and of the labels."""
-            tangents, spectrum, slope, residual, weight, _, _ = compared
             pulled = weight * residual
             projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
-            nuisances = [
+            pull = [
                 ops.matmul(pulled * spectrum, ops.transpose(polynomials)),
                 ops.sum(pulled * slope, axis=-1, keepdims=True),
+                ops.matmul(tangents, projection[:, :, None])[:, :, 0],
             ]
-            return ops.concatenate(nuisances, axis=1), projection, ops.matmul(tangents, projection[:, :, None])[:, :, 0]
+            pull = ops.concatenate(pull, axis=1) - parameters
+            return cost, pull, (tangents, spectrum, slope, weight, projection, chi_square)
 
-        def evaluate(parameters):
-            compared = compare(parameters)
-            nuisances, _, labels = pulls(compared)
-            return compared[-2], ops.concatenate([nuisances, labels], axis=1) - parameters, compared[-1]
-
-        def curvature(compared, errors=None):
-            tangents, spectrum, slope, _, weight, _, _ = compared
-            # half the pixels resolve the lines: enough for the curvature, while the pull is exact
-            spectrum, slope, weight = _pairs(spectrum), _pairs(slope), 2.0 * _pairs(weight)
+        def curvature(tangents, spectrum, slope, weight, *_, errors=None, width=FINE):
+            # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
+            basis, curves = rebin(self.emulator.basis, width), rebin(polynomials, width)
+            spectrum, slope, root = rebin(spectrum, width), rebin(slope, width), ops.sqrt(width * rebin(weight, width))
             total = 0.0
-            for first in range(0, basis_pairs.shape[1], STRETCH):  # in stretches that stay in cache
+            for first in range(0, basis.shape[1], STRETCH):  # in stretches that stay in cache
                 part = slice(first, first + STRETCH)
-                columns = ops.concatenate(
-                    [
-                        spectrum[:, None, part] * polynomial_pairs[:, part],
-                        slope[:, None, part],
-                        *([] if errors is None else [errors * error_pairs[:, part]]),
-                        ops.matmul(tangents, basis_pairs[:, part]),
-                    ],
-                    axis=1,
-                )
-                weighted = columns * weight[:, None, part]
-                total = total + ops.matmul(weighted, ops.transpose(columns, (0, 2, 1)))
+                columns = [spectrum[:, None, part] * curves[:, part], slope[:, None, part]]
+                if errors is not None:
+                    columns.append(errors[:, :, None] * ops.matmul(self.emulator.error, basis[:, part]))
+                columns.append(ops.matmul(tangents, basis[:, part]))
+                columns = ops.concatenate(columns, axis=1) * root[:, None, part]
+                total = total + ops.matmul(columns, ops.transpose(columns, (0, 2, 1)))
             return total + ops.eye(total.shape[1])
 
         ordered = ops.take(phi, self.order, axis=1)
         level = [ops.zeros_like(velocity)] * len(self.polynomials)
         start = ops.concatenate([*level, velocity / self.velocity_scatter, ordered], axis=1)
-        rounds, steps = self.polish
-        parameters, chi_square = minimise(
-            evaluate, lambda parameters: curvature(compare(parameters)), start, rounds=rounds, steps=steps
-        )
+        parameters, pull, point = minimise(evaluate, curvature, start, steps=self.polish, damping=DAMPING[1])
+        *_, projection, chi_square = point
         # one more step with the emulator's error as further nuisances, now that all are nearly linear
-        compared = compare(parameters)
-        nuisances, projection, labels = pulls(compared)
-        nuisances, labels = nuisances - parameters[:, : self.n_nuisances], labels - parameters[:, self.n_nuisances :]
+        nuisances, labels = pull[:, : self.n_nuisances], pull[:, self.n_nuisances :]
         size = self.emulator.error_size(self._split(parameters)[1])
         errors = size * ops.matmul(projection, ops.transpose(self.emulator.error))
-        factor = cholesky(curvature(compared, size[:, :, None]))
+        factor = cholesky(curvature(*point, errors=size, width=FINE))
         own = ops.concatenate([nuisances, ops.zeros_like(errors), labels], axis=1)
         step = ops.sqrt(ops.maximum(ops.sum(own * solve(factor, own), axis=-1, keepdims=True), 0.0))
         move = solve(factor, ops.concatenate([nuisances, errors, labels], axis=1))
@@ -315,7 +299,11 @@ class FisherEncoder(Encoder):
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
 
 
-def _pairs(values):
-    """Means of neighbouring pixels, ``(n, n_pixels)`` to half as many; an odd last pixel is left out."""
-    half = values.shape[1] // 2
-    return ops.mean(ops.reshape(values[:, : 2 * half], (-1, half, 2)), axis=-1)
+def _gather(values, wanted, inside):
+    """The `wanted` columns of values ``(n, n_pixels)``, which follow each other in long runs; zero where not inside."""
+    ends = np.flatnonzero(np.diff(np.where(inside, wanted, -2), prepend=-9, append=-9) != 1)
+    pieces = []
+    for a, b in pairwise(ends.tolist()):
+        run = values[:, wanted[a] : wanted[a] + b - a] if inside[a] else ops.zeros_like(values[:, a:b])
+        pieces.append(run)
+    return ops.concatenate(pieces, axis=1)

@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-from keras import ops
+from keras import ops, tree
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
 RIDGE = 3e-6  # of the diagonal: keeps the factorisation in float32 from failing
 
 
-def minimise(evaluate, curvature_at, start, *, rounds, steps):
-    """Minimise a cost, with the curvature computed once for several steps.
+def minimise(evaluate, curvature_at, start, *, steps, damping):
+    """Minimise a cost.
 
     Parameters
     ----------
     evaluate : callable
         Maps parameters ``(n, n_parameters)`` to their cost ``(n, 1)``, the pull towards lower cost (minus half the
-        gradient), and a further quantity ``(n, 1)``.
+        gradient), and a tuple of tensors, all with `n` rows, that tell of the point reached.
     curvature_at : callable
-        Maps parameters to half the Hessian of the cost, or what approximates it.
+        Maps what tells of a point to half the Hessian of the cost there, or what approximates it.
     start : tensor, shape (n, n_parameters)
-    rounds, steps : int
-        Number of curvatures, and of steps with each.
+    steps : int
+    damping : float
+        Of the first step, in units of the curvature's diagonal.
 
     Returns
     -------
-    parameters, extra
-        The best parameters, and their further quantity.
+    parameters, pull, point
+        Of the lowest cost, and what tells of the point.
     """
     identity = ops.eye(start.shape[1])
 
-    def descend(_, state):
-        curvature = curvature_at(state[0])
+    def step(_, state):
+        parameters, cost, pull, point, damping = state
+        factor = cholesky(curvature_at(*point) * (1.0 + damping[:, :, None] * identity))
+        move = ops.clip(solve(factor, pull), -LARGEST_STEP, LARGEST_STEP)
+        candidate = ops.clip(parameters + move, -LIMIT, LIMIT)
+        new = (candidate, *evaluate(candidate))
+        better = new[1] < cost
+        return tree.map_structure(
+            lambda a, b: ops.where(ops.reshape(better, (-1,) + (1,) * (len(b.shape) - 1)), a, b),
+            (*new, damping * 0.1),
+            (parameters, cost, pull, point, damping * 8.0),
+        )
 
-        def step(_, state):
-            parameters, cost, pull, extra, damping = state
-            factor = cholesky(curvature * (1.0 + damping[:, :, None] * identity))
-            move = ops.clip(solve(factor, pull), -LARGEST_STEP, LARGEST_STEP)
-            candidate = ops.clip(parameters + move, -LIMIT, LIMIT)
-            new_cost, new_pull, new_extra = evaluate(candidate)
-            better = new_cost < cost
-            new = (candidate, new_cost, new_pull, new_extra, damping * 0.1)
-            old = (parameters, cost, pull, extra, damping * 8.0)
-            return tuple(ops.where(better, a, b) for a, b in zip(new, old, strict=True))
-
-        return ops.fori_loop(0, steps, step, state)
-
-    cost, pull, extra = evaluate(start)
-    state = (start, cost, pull, extra, ops.zeros_like(cost) + 0.02)
-    parameters, _, _, extra, _ = ops.fori_loop(0, rounds, descend, state)
-    return parameters, extra
+    cost, pull, point = evaluate(start)
+    state = (start, cost, pull, point, ops.zeros_like(cost) + damping)
+    parameters, _, pull, point, _ = ops.fori_loop(0, steps, step, state)
+    return parameters, pull, point
 
 
 def cholesky(matrix):

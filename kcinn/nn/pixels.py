@@ -46,6 +46,12 @@ def continuum_polynomials(edges: list[tuple[int, int]], degree: int) -> np.ndarr
     return np.concatenate(rows).astype(np.float32)
 
 
+def rebin(values, width):
+    """Means of `width` neighbouring pixels of values ``(n, n_pixels)``; what is left at the end is left out."""
+    n_bins = values.shape[1] // width
+    return ops.mean(ops.reshape(values[:, : n_bins * width], (-1, n_bins, width)), axis=-1)
+
+
 def shift(flux, distance, edges):
     """Flux of a spectrum moved by `distance` pixels to the red, and its derivative with respect to the distance.
 
