@@ -73,7 +73,7 @@ class FisherEncoder(Encoder):
         *,
         n_start: int = 2048,
         descent: int = 8,
-        polish: int = 3,
+        polish: int = 4,
         velocity: float = 10.0,
         continuum: float = 0.01,
         continuum_degree: int = 2,
