@@ -42,7 +42,7 @@ class Config:
     emulator_steps: int = 12000
     emulator_batch: int = 256
     emulator_share: float = 0.72
-    draws: int = 32768
+    draws: int = 24576
     jitter: float = 0.3
     members: int = 1
     depth: int = 4

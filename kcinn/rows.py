@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kcinn.grid import SyntheticGrid
 from kcinn.model import CINN
-from kcinn.nn.compiled import jit_suits_long_graphs
+from kcinn.nn.compiled import jit_pays
 from kcinn.region import Region
 
 ENCODE_BATCH = 128
@@ -87,7 +87,7 @@ def encode(compression: keras.Model, rows: dict[str, NDArray[np.float32]]) -> di
     """Run `compression` over all rows in batches of one size."""
     n = len(rows["phi"])
     if not compression.compiled:
-        compression.compile(jit_compile=jit_suits_long_graphs())
+        compression.compile(jit_compile=jit_pays(n * compression.cinn.instrument.n_pixels))
     pieces = []
     for start in range(0, n, ENCODE_BATCH):
         index = np.minimum(np.arange(start, start + ENCODE_BATCH), n - 1)

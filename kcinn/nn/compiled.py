@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+MANY = 2e7  # values of a graph's input
 IN_CACHE = 8192  # samples whose hidden layers a core's cache holds
 
 
@@ -83,10 +84,11 @@ def _without_gradients_on_torch(function: Callable[..., Any]) -> Callable[..., A
     return torch.inference_mode()(function)
 
 
-def jit_suits_long_graphs() -> bool:
-    """Whether a Keras model of many small steps should be compiled just in time: on JAX it must, XLA for TensorFlow
-    takes longer for it than the plain graph does."""
-    return keras.backend.backend() == "jax"
+def jit_pays(n_values: int) -> bool:
+    """Whether a long graph that is to work on this many values, rows times pixels, should be compiled just in time: on
+    JAX it must; XLA for TensorFlow takes ten seconds longer than the plain graph, and is then a third faster."""
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and n_values > MANY)
 
 
 def rows_in_cache(n_samples: int, at_most: int) -> int:
