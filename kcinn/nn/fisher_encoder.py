@@ -16,7 +16,7 @@ from kcinn.nn.encoder import Encoder, Encoding
 from kcinn.nn.levenberg_marquardt import LIMIT, cholesky, minimise, solve
 from kcinn.nn.pixels import continuum_polynomials, follow, pixels_per_velocity, rebin, shift
 
-COARSE, FINE = 4, 2  # pixels that are averaged for the curvature on the way, and for that at the end
+COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 STRETCH = 768  # averages of pixels whose derivatives are held at a time
 DAMPING = (1e-2, 1e-3)  # of the first step on components, and on pixels
@@ -240,10 +240,10 @@ class FisherEncoder(Encoder):
             pull = ops.concatenate(pull, axis=1) - parameters
             return cost, pull, (tangents, spectrum, slope, weight, projection, chi_square)
 
-        def curvature(tangents, spectrum, slope, weight, *_, errors=None, width=FINE):
+        def curvature(tangents, spectrum, slope, weight, *_, errors=None):
             # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
-            basis, curves = rebin(self.emulator.basis, width), rebin(polynomials, width)
-            spectrum, slope, root = rebin(spectrum, width), rebin(slope, width), ops.sqrt(width * rebin(weight, width))
+            basis, curves = rebin(self.emulator.basis, FINE), rebin(polynomials, FINE)
+            spectrum, slope, root = rebin(spectrum, FINE), rebin(slope, FINE), ops.sqrt(FINE * rebin(weight, FINE))
             total = 0.0
             for first in range(0, basis.shape[1], STRETCH):  # in stretches that stay in cache
                 part = slice(first, first + STRETCH)
@@ -264,7 +264,7 @@ class FisherEncoder(Encoder):
         nuisances, labels = pull[:, : self.n_nuisances], pull[:, self.n_nuisances :]
         size = self.emulator.error_size(self._split(parameters)[1])
         errors = size * ops.matmul(projection, ops.transpose(self.emulator.error))
-        factor = cholesky(curvature(*point, errors=size, width=FINE))
+        factor = cholesky(curvature(*point, errors=size))
         own = ops.concatenate([nuisances, ops.zeros_like(errors), labels], axis=1)
         step = ops.sqrt(ops.maximum(ops.sum(own * solve(factor, own), axis=-1, keepdims=True), 0.0))
         move = solve(factor, ops.concatenate([nuisances, errors, labels], axis=1))
@@ -301,9 +301,10 @@ class FisherEncoder(Encoder):
 
 def _gather(values, wanted, inside):
     """The `wanted` columns of values ``(n, n_pixels)``, which follow each other in long runs; zero where not inside."""
-    ends = np.flatnonzero(np.diff(np.where(inside, wanted, -2), prepend=-9, append=-9) != 1)
-    pieces = []
-    for a, b in pairwise(ends.tolist()):
-        run = values[:, wanted[a] : wanted[a] + b - a] if inside[a] else ops.zeros_like(values[:, a:b])
-        pieces.append(run)
-    return ops.concatenate(pieces, axis=1)
+    number = np.where(inside, wanted, np.arange(len(wanted)) - 2 * len(wanted))
+    ends = [0, *(np.flatnonzero(np.diff(number) != 1) + 1).tolist(), len(wanted)]
+    runs = [
+        values[:, wanted[a] : wanted[a] + b - a] if inside[a] else ops.zeros_like(values[:, a:b])
+        for a, b in pairwise(ends)
+    ]
+    return ops.concatenate(runs, axis=1)
