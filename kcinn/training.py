@@ -190,8 +190,7 @@ def _train_flow(
         flow = _twin(member)
         _fit(model, flow, examples, held_out_examples, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
         member.set_weights(flow.get_weights())
-        member.calibrate(test["theta"], test["context"])
-    model.summary_of_training["log_density"] = _log_density(model, test)
+    _calibrate(model, test)
 
 
 def _encoded_chunk(
@@ -222,15 +221,15 @@ def _train_jointly(
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose)
     row = encode(Compression(model), test)
     row["context"] = keras.ops.convert_to_numpy(model.standardise(row["context"]))
+    _calibrate(model, row)
+
+
+def _calibrate(model: CINN, row: dict[str, NDArray[np.float32]]) -> None:
+    """Fit the latent scale to encoded held-out spectra, whose context is standardised, and note their log density."""
     for member in model.flow.members:
         member.calibrate(row["theta"], row["context"])
-    model.summary_of_training["log_density"] = _log_density(model, row)
-
-
-def _log_density(model: CINN, row: dict[str, NDArray[np.float32]]) -> float:
-    """Mean log density of unbounded labels, of encoded spectra whose context is standardised."""
     density = keras.ops.convert_to_numpy(model.flow.log_density(row["theta"], row["context"]))
-    return float(np.mean(density + row["log_det"]))
+    model.summary_of_training["log_density"] = float(np.mean(density + row["log_det"]))
 
 
 def _fit(

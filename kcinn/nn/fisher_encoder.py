@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import keras
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
 from kcinn.nn.levenberg_marquardt import LIMIT, cholesky, minimise, solve
-from kcinn.nn.pixels import continuum_polynomials, follow, pixels_per_velocity, rebin, shift
+from kcinn.nn.pixels import continuum_polynomials, follow, follow_known, pixels_per_velocity, rebin, shift
 
 COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
 BLOCK = 192  # pixels that share one weight in the fast normal equations
@@ -124,14 +123,13 @@ class FisherEncoder(Encoder):
 
     def _search(self, flux, inverse_variance):
         """The best of some velocities ``(n, 1)``, and the labels of the nearest start there."""
-        pixel, edges = np.arange(self.emulator.n_pixels), self.edges
+        basis = rebin(self.emulator.basis, COARSE)
         most = round(REACH * self.velocity / self.velocity_step)
         best = None
         for velocity in self.velocity_step * np.arange(-most, most + 1.0):
-            wanted = pixel + np.round(velocity * self.pixels_per_velocity).astype(int)
-            inside = np.concatenate([(wanted[a:b] >= a) & (wanted[a:b] < b) for a, b in edges])
-            flux_there, weight = (_gather(values, wanted, inside) for values in (flux, inverse_variance))
-            distance, phi = self._nearest_start(flux_there, weight)
+            whole = np.round(velocity * self.pixels_per_velocity)
+            moved, weight = (follow_known(values, whole, self.edges) for values in (flux, inverse_variance))
+            distance, phi = self._nearest_start(moved, weight, basis)
             distance = distance + (velocity / self.velocity_scatter) ** 2
             new = (distance, ops.zeros_like(distance) + velocity, phi)
             if best is not None:
@@ -176,11 +174,11 @@ class FisherEncoder(Encoder):
         grams = ops.matmul(blocks, ops.transpose(blocks, (0, 2, 1)))
         return ops.reshape(ops.matmul(block_weight, ops.reshape(grams, (self.n_blocks, n * n))), (-1, n, n))
 
-    def _nearest_start(self, flux, inverse_variance):
-        """Chi-square of the nearest start ``(n, 1)``, and its labels."""
+    def _nearest_start(self, flux, inverse_variance, basis):
+        """Chi-square of the nearest start ``(n, 1)``, and its labels; `basis` is that of averages of pixels."""
         deviation = flux - self.emulator.mean
         weighted = inverse_variance * deviation
-        projection = COARSE * ops.matmul(rebin(weighted, COARSE), ops.transpose(rebin(self.emulator.basis, COARSE)))
+        projection = COARSE * ops.matmul(rebin(weighted, COARSE), ops.transpose(basis))
         distance = ops.matmul(self._block_weight(inverse_variance), self.start_power) - 2.0 * ops.matmul(
             projection, ops.transpose(self.start_coefficients)
         )
@@ -212,6 +210,8 @@ class FisherEncoder(Encoder):
     def _polish(self, phi, velocity, flux, inverse_variance, whole):
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
+        # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
+        basis, curves = rebin(self.emulator.basis, FINE), rebin(polynomials, FINE)
 
         def evaluate(parameters):
             nuisances, phi = self._split(parameters)
@@ -241,8 +241,6 @@ class FisherEncoder(Encoder):
             return cost, pull, (tangents, spectrum, slope, weight, projection, chi_square)
 
         def curvature(tangents, spectrum, slope, weight, *_, errors=None):
-            # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
-            basis, curves = rebin(self.emulator.basis, FINE), rebin(polynomials, FINE)
             spectrum, slope, root = rebin(spectrum, FINE), rebin(slope, FINE), ops.sqrt(FINE * rebin(weight, FINE))
             total = 0.0
             for first in range(0, basis.shape[1], STRETCH):  # in stretches that stay in cache
@@ -297,14 +295,3 @@ class FisherEncoder(Encoder):
     def get_config(self):
         keys = ("n_start", "descent", "polish", "velocity", "continuum", "continuum_degree", "degrees_of_freedom")
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
-
-
-def _gather(values, wanted, inside):
-    """The `wanted` columns of values ``(n, n_pixels)``, which follow each other in long runs; zero where not inside."""
-    number = np.where(inside, wanted, np.arange(len(wanted)) - 2 * len(wanted))
-    ends = [0, *(np.flatnonzero(np.diff(number) != 1) + 1).tolist(), len(wanted)]
-    runs = [
-        values[:, wanted[a] : wanted[a] + b - a] if inside[a] else ops.zeros_like(values[:, a:b])
-        for a, b in pairwise(ends)
-    ]
-    return ops.concatenate(runs, axis=1)

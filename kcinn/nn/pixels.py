@@ -95,6 +95,20 @@ def follow(values, whole, edges):
     return ops.take_along_axis(values, found, axis=1), ops.cast(ops.equal(wanted, found), "float32")
 
 
+def follow_known(values, whole, edges):
+    """As `follow`, for a `whole` ``(n_pixels,)`` of NumPy: long runs of pixels are sliced. Zero beyond the edges."""
+    n_pixels = edges[-1][1]
+    wanted = np.arange(n_pixels) + whole.astype(int)
+    inside = np.concatenate([(wanted[a:b] >= a) & (wanted[a:b] < b) for a, b in edges])
+    number = np.where(inside, wanted, np.arange(n_pixels) - 2 * n_pixels)
+    ends = [0, *(np.flatnonzero(np.diff(number) != 1) + 1).tolist(), n_pixels]
+    runs = [
+        values[:, wanted[a] : wanted[a] + b - a] if inside[a] else ops.zeros_like(values[:, a:b])
+        for a, b in pairwise(ends)
+    ]
+    return ops.concatenate(runs, axis=1)
+
+
 def move(flux, distance, edges):
     """As `shift`, by any distance: to the nearest pixel, and from there by `shift`'s interpolation."""
     whole = ops.round(distance)
