@@ -42,7 +42,7 @@ class Config:
     emulator_steps: int = 12000
     emulator_batch: int = 256
     emulator_share: float = 0.72
-    draws: int = 24576
+    draws: int = 16384
     jitter: float = 0.3
     members: int = 1
     depth: int = 4
@@ -56,7 +56,16 @@ class Config:
 
     @classmethod
     def preset(cls, encoder: str = "fisher") -> Config:
-        """Settings that suit an encoder: behind a learned one the flow models the whole posterior, so it is larger."""
+        """Settings that suit an encoder: behind a learned one the flow models the whole posterior, so it is larger.
+
+        Parameters
+        ----------
+        encoder : {"fisher", "dense", "conv"}
+
+        Returns
+        -------
+        Config
+        """
         if encoder in ("dense", "conv"):
             return cls(
                 encoder=encoder, depth=8, width=256, hidden=2, base="conditional", learning_rate=1e-3, weight_decay=1e-4

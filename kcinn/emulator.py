@@ -75,7 +75,18 @@ class Emulator(EmulatorLayer):
 
     @classmethod
     def for_grid(cls, grid: SyntheticGrid, *, width: int = 320, depth: int = 3) -> Emulator:
-        """An untrained emulator with the principal components of a compressed grid."""
+        """An untrained emulator with the principal components of a compressed grid.
+
+        Parameters
+        ----------
+        grid : SyntheticGrid
+        width, depth : int
+            Of the hidden layers, and their number.
+
+        Returns
+        -------
+        Emulator
+        """
         assert grid.coefficients is not None and grid.basis is not None and grid.mean is not None
         sizes = {"n_components": grid.coefficients.shape[1], "width": width, "depth": depth}
         emulator = cls(grid.label_space.get_config(), grid.instrument.get_config(), sizes, grid.metadata)
@@ -115,6 +126,10 @@ class Emulator(EmulatorLayer):
         verbose : int
             0 hides the progress bar.
 
+        Returns
+        -------
+        Emulator
+
         Raises
         ------
         GridError
@@ -147,6 +162,15 @@ class Emulator(EmulatorLayer):
         """Train on `stars`, and measure the error on `unseen` ones, grids of the emulator's principal components.
 
         With a `folder`, a killed training goes on from the checkpoints in it.
+
+        Parameters
+        ----------
+        stars, unseen : SyntheticGrid
+        steps, batch_size : int
+        folder : path, optional
+            Of checkpoints.
+        verbose : int
+            0 hides the progress bar.
         """
         steps_per_epoch = max(1, len(stars) // batch_size)
         epochs = max(1, round(steps / steps_per_epoch))
@@ -185,6 +209,14 @@ class Emulator(EmulatorLayer):
     def spectrum(self, labels: ArrayLike | Mapping[str, Any] | Table) -> NDArray[np.float32]:
         """Normalised flux ``(..., n_pixels)`` of labels ``(..., n_labels)``.
 
+        Parameters
+        ----------
+        labels : array_like, shape (..., n_labels), or a mapping or table of label names to values
+
+        Returns
+        -------
+        ndarray, shape (..., n_pixels)
+
         Raises
         ------
         LabelError
@@ -197,6 +229,14 @@ class Emulator(EmulatorLayer):
         """Derivatives of the flux with respect to every label, per unit of it, ``(..., n_labels, n_pixels)``.
 
         Exact derivatives of `spectrum`, not differences.
+
+        Parameters
+        ----------
+        labels : array_like, shape (..., n_labels), or a mapping or table of label names to values
+
+        Returns
+        -------
+        ndarray, shape (..., n_labels, n_pixels)
 
         Raises
         ------
@@ -213,6 +253,14 @@ class Emulator(EmulatorLayer):
 
         From spectra that the training has not seen; the error is correlated between pixels, see `set_error`.
 
+        Parameters
+        ----------
+        labels : array_like, shape (..., n_labels), or a mapping or table of label names to values
+
+        Returns
+        -------
+        ndarray, shape (..., n_pixels)
+
         Raises
         ------
         LabelError
@@ -224,7 +272,17 @@ class Emulator(EmulatorLayer):
         return error.reshape(*values.shape[:-1], self.n_pixels)
 
     def coefficients(self, phi: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Coefficients ``(n, n_components)`` of unbounded labels ``(n, n_labels)``."""
+        """Coefficients ``(n, n_components)`` of unbounded labels ``(n, n_labels)``.
+
+        Parameters
+        ----------
+        phi : ndarray, shape (n, n_labels)
+            Unbounded labels, see `LabelSpace.to_unbounded`.
+
+        Returns
+        -------
+        ndarray, shape (n, n_components)
+        """
         return self._in_chunks(self._compiled_call, phi)
 
     def _in_chunks(self, compiled: Compiled, phi: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -278,7 +336,12 @@ class Emulator(EmulatorLayer):
         return Compiled(lambda phi: ops.matmul(self.linearise(phi)[1], self.basis), self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.keras`` file; an existing one is replaced only once the new one is whole."""
+        """Write one ``.keras`` file; an existing one is replaced only once the new one is whole.
+
+        Parameters
+        ----------
+        path : path
+        """
         keras_file.write(self, path)
 
     @classmethod
@@ -290,6 +353,10 @@ class Emulator(EmulatorLayer):
         path : path or str
         expected_sha256 : str, optional
             Refuse the file unless this is its SHA-256, for files that others could have altered.
+
+        Returns
+        -------
+        Emulator
 
         Raises
         ------

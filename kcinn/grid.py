@@ -116,14 +116,32 @@ class SyntheticGrid:
         return self.label_space.to_unbounded(self.labels).astype(np.float32)
 
     def flux(self, rows: Any = slice(None)) -> NDArray[np.float32]:
-        """Spectra of `rows` (an index, slice or index array), shape ``(n, n_pixels)``."""
+        """Spectra of `rows` (an index, slice or index array), shape ``(n, n_pixels)``.
+
+        Parameters
+        ----------
+        rows : int, slice or array
+
+        Returns
+        -------
+        ndarray, shape (n, n_pixels)
+        """
         if self._flux is not None:
             return self._flux[rows]
         assert self.coefficients is not None
         return self.mean + self.coefficients[rows] @ self.basis
 
     def subset(self, rows: Any) -> SyntheticGrid:
-        """The grid of `rows` only."""
+        """The grid of `rows` only.
+
+        Parameters
+        ----------
+        rows : slice or array
+
+        Returns
+        -------
+        SyntheticGrid
+        """
         return SyntheticGrid(
             self.instrument,
             self.label_space,
@@ -139,6 +157,14 @@ class SyntheticGrid:
 
     def on(self, instrument: Instrument) -> SyntheticGrid:
         """The grid on `instrument`, whose arms must be among those of the grid.
+
+        Parameters
+        ----------
+        instrument : Instrument
+
+        Returns
+        -------
+        SyntheticGrid
 
         Raises
         ------
@@ -169,6 +195,16 @@ class SyntheticGrid:
     def split(self, *fractions: float, seed: int = 0) -> list[SyntheticGrid]:
         """Split into parts of about these fractions of the **stars**; no star is in two parts.
 
+        Parameters
+        ----------
+        *fractions : float
+        seed : int
+
+        Returns
+        -------
+        list of SyntheticGrid
+            One for each fraction.
+
         Raises
         ------
         GridError
@@ -188,6 +224,17 @@ class SyntheticGrid:
 
         Pixels are weighted by the square root of their width, so that noise of a given signal-to-noise ratio per
         angstrom is white in the components. The components are those of at most `n_max` rows.
+
+        Parameters
+        ----------
+        n_components : int
+        n_max : int
+        seed : int
+
+        Returns
+        -------
+        SyntheticGrid
+            With `reconstruction_error`, the rms of what the components leave out.
 
         Raises
         ------
@@ -227,7 +274,12 @@ class SyntheticGrid:
         )
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write to HDF5 (format ``kcinn-grid/1``); an existing file is replaced only once the new one is whole."""
+        """Write to HDF5 (format ``kcinn-grid/1``); an existing file is replaced only once the new one is whole.
+
+        Parameters
+        ----------
+        path : path
+        """
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         with h5py.File(partial, "w") as file:
@@ -260,6 +312,14 @@ class SyntheticGrid:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> SyntheticGrid:
         """Read a grid file.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        SyntheticGrid
 
         Raises
         ------

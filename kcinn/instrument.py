@@ -221,14 +221,32 @@ class Instrument:
         return inside
 
     def resolving_power(self, wavelength: ArrayLike) -> NDArray[np.float64]:
-        """Resolving power at `wavelength` (angstrom), of the arm that covers it or else the nearest arm."""
+        """Resolving power at `wavelength` (angstrom), of the arm that covers it or else the nearest arm.
+
+        Parameters
+        ----------
+        wavelength : array_like, angstrom
+
+        Returns
+        -------
+        ndarray, shape of wavelength
+        """
         wavelength = np.asarray(wavelength, dtype=np.float64)
         middles = [0.5 * (a.edges[1] + b.edges[0]) for a, b in pairwise(self.arms)]
         nearest = np.searchsorted(middles, wavelength)
         return np.choose(nearest, [arm.resolving_power_at(wavelength) for arm in self.arms])
 
     def windows(self, margin: float = 150.0) -> list[tuple[float, float]]:
-        """Wavelength windows to synthesise: each arm and `margin` km/s on both sides, merged where they touch."""
+        """Wavelength windows to synthesise: each arm and `margin` km/s on both sides, merged where they touch.
+
+        Parameters
+        ----------
+        margin : float, km/s
+
+        Returns
+        -------
+        list of (lower, upper), angstrom
+        """
         merged: list[tuple[float, float]] = []
         for arm in self.arms:
             lower, upper = arm.edges[0] * (1 - margin / SPEED_OF_LIGHT), arm.edges[1] * (1 + margin / SPEED_OF_LIGHT)
@@ -244,7 +262,16 @@ class Instrument:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Instrument:
-        """Rebuild from `get_config` or a parsed TOML file; InstrumentError names what is wrong."""
+        """Rebuild from `get_config` or a parsed TOML file; InstrumentError names what is wrong.
+
+        Parameters
+        ----------
+        config : mapping
+
+        Returns
+        -------
+        Instrument
+        """
         unknown, missing = sorted(set(config) - set(INSTRUMENT_KEYS)), sorted({"name", "medium", "arm"} - set(config))
         if unknown or missing:
             valid = ", ".join(INSTRUMENT_KEYS)
@@ -262,6 +289,14 @@ class Instrument:
     @classmethod
     def load(cls, name_or_path: str | Path) -> Instrument:
         """Load a built-in instrument by its name, or any from a TOML file.
+
+        Parameters
+        ----------
+        name_or_path : str or path
+
+        Returns
+        -------
+        Instrument
 
         Raises
         ------

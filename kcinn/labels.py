@@ -55,7 +55,18 @@ class Label:
 
     @classmethod
     def standard(cls, name: str, lower: float, upper: float) -> Label:
-        """A label with the unit and the typeface that go with its name; ``<element>_fe`` is an abundance in dex."""
+        """A label with the unit and the typeface that go with its name; ``<element>_fe`` is an abundance in dex.
+
+        Parameters
+        ----------
+        name : str
+        lower, upper : float
+            Edges of the prior, in the label's unit.
+
+        Returns
+        -------
+        Label
+        """
         element, _, base = name.partition("_")
         latex = LATEX.get(name) or (rf"[{{\rm {element.capitalize()}/Fe}}]" if base == "fe" else rf"{{\rm {name}}}")
         return cls(name, UNITS.get(name, "dex"), lower, upper, latex)
@@ -115,17 +126,44 @@ class LabelSpace:
         return float(np.sum(np.log(self.upper - self.lower)))
 
     def index(self, name: str) -> int:
-        """Position of the label `name`; LabelError lists the valid names."""
+        """Position of the label `name`; LabelError lists the valid names.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        int
+        """
         if name not in self.names:
             raise LabelError(f"Unknown label {name!r}. Valid labels: {', '.join(self.names)}")
         return self.names.index(name)
 
     def subset(self, names: Iterable[str]) -> LabelSpace:
-        """The label space of `names` only, in that order."""
+        """The label space of `names` only, in that order.
+
+        Parameters
+        ----------
+        names : iterable of str
+
+        Returns
+        -------
+        LabelSpace
+        """
         return LabelSpace(self.labels[self.index(name)] for name in names)
 
     def contains(self, values: ArrayLike) -> NDArray[np.bool_]:
-        """Whether each row of `values`, shape ``(..., n_labels)``, lies inside the box."""
+        """Whether each row of `values`, shape ``(..., n_labels)``, lies inside the box.
+
+        Parameters
+        ----------
+        values : array_like, shape (..., n_labels)
+
+        Returns
+        -------
+        ndarray of bool, shape (...)
+        """
         values = np.asarray(values, dtype=np.float64)
         return np.all((values >= self.lower) & (values <= self.upper), axis=-1)
 
@@ -134,12 +172,29 @@ class LabelSpace:
 
         ``phi = ndtri((value - lower) / (upper - lower))``, shape ``(..., n_labels)``; a value on or beyond an edge
         is taken a millionth of the box inside it.
+
+        Parameters
+        ----------
+        values : array_like, shape (..., n_labels)
+
+        Returns
+        -------
+        ndarray, shape (..., n_labels)
         """
         unit = (np.asarray(values, dtype=np.float64) - self.lower) / (self.upper - self.lower)
         return ndtri(np.clip(unit, UNIT_MARGIN, 1.0 - UNIT_MARGIN))
 
     def from_unbounded(self, phi: ArrayLike) -> NDArray[np.float64]:
-        """Inverse of `to_unbounded`: always inside the box."""
+        """Inverse of `to_unbounded`: always inside the box.
+
+        Parameters
+        ----------
+        phi : array_like, shape (..., n_labels)
+
+        Returns
+        -------
+        ndarray, shape (..., n_labels)
+        """
         return self.lower + (self.upper - self.lower) * ndtr(np.asarray(phi, dtype=np.float64))
 
     def get_config(self) -> list[dict[str, Any]]:
@@ -148,5 +203,14 @@ class LabelSpace:
 
     @classmethod
     def from_config(cls, config: Iterable[dict[str, Any]]) -> LabelSpace:
-        """Rebuild from `get_config`."""
+        """Rebuild from `get_config`.
+
+        Parameters
+        ----------
+        config : iterable of dict
+
+        Returns
+        -------
+        LabelSpace
+        """
         return cls(Label(**item) for item in config)

@@ -105,7 +105,17 @@ class Posterior:
 
     @staticmethod
     def concatenate(parts: Sequence[Posterior]) -> Posterior:
-        """Several posteriors of the same labels as one; KcinnError if their labels differ."""
+        """Several posteriors of the same labels as one; KcinnError if their labels differ.
+
+        Parameters
+        ----------
+        parts : sequence of Posterior
+            If they differ in their numbers of samples, all are cut to the fewest.
+
+        Returns
+        -------
+        Posterior
+        """
         first = parts[0]
         if any(part.label_space != first.label_space for part in parts):
             raise KcinnError("Posteriors of different labels cannot be joined.")
@@ -121,11 +131,31 @@ class Posterior:
         )
 
     def label(self, name: str) -> NDArray[np.float32]:
-        """Samples of one label, ``(n_spectra, n_samples)``."""
+        """Samples of one label, ``(n_spectra, n_samples)``.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        ndarray, shape (n_spectra, n_samples)
+            In the label's unit.
+        """
         return self.samples[:, :, self.label_space.index(name)]
 
     def quantile(self, q: ArrayLike) -> NDArray[np.float64]:
-        """Quantiles, shape ``(n_spectra, n_labels)``, with the shape of `q` in front if it is an array."""
+        """Quantiles, shape ``(n_spectra, n_labels)``, with the shape of `q` in front if it is an array.
+
+        Parameters
+        ----------
+        q : float or array_like
+            Between 0 and 1.
+
+        Returns
+        -------
+        ndarray, shape (n_spectra, n_labels), or that with the shape of q in front
+        """
         return np.quantile(self.samples.astype(np.float64), np.asarray(q, dtype=np.float64), axis=1)
 
     @property
@@ -194,6 +224,10 @@ class Posterior:
             ``log_prior=model.log_prior`` for the prior of the training, which ends where stars do.
         seed : int
 
+        Returns
+        -------
+        Posterior
+
         Raises
         ------
         LabelError
@@ -232,15 +266,33 @@ class Posterior:
         it is on average more than a third of its peak, as for a Gaussian that the lower edge of the prior cuts less
         than two standard deviations below its peak. The upper limit (95 percent) of such a label depends on where its
         prior begins.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Detection
+            `detected` and `upper_limit`, ``(n_spectra,)`` each.
         """
         return detect(self.label(name))
 
     def to_table(self) -> QTable:
-        """The summary with the covariances, as a table of astropy with units, descriptions and UCDs."""
+        """The summary with the covariances, as a table of astropy with units, descriptions and UCDs.
+
+        Returns
+        -------
+        QTable
+        """
         return self.summary(covariance=True)
 
     def to_dataframe(self) -> Any:
         """The summary as a pandas DataFrame, without units.
+
+        Returns
+        -------
+        pandas.DataFrame
 
         Raises
         ------
@@ -256,6 +308,10 @@ class Posterior:
 
     def to_arviz(self) -> Any:
         """The samples as an ArviZ InferenceData: a variable per label, one chain, the spectra as a dimension `star`.
+
+        Returns
+        -------
+        arviz.InferenceData
 
         Raises
         ------
@@ -288,6 +344,10 @@ class Posterior:
         ----------
         covariance : bool
             Whether to add `cov_x_y` for every pair of labels.
+
+        Returns
+        -------
+        QTable
         """
         space = self.label_space
         values = label_values(space, summarise(self.samples))
@@ -298,6 +358,12 @@ class Posterior:
 
     def write(self, path: str | os.PathLike[str], *, covariance: bool = False) -> None:
         """Write the summary (``.fits``, ``.ecsv``, ``.csv``, ``.vot``) or all samples (``.h5``); never half a file.
+
+        Parameters
+        ----------
+        path : path
+        covariance : bool
+            Whether a summary has the covariances, see `summary`.
 
         Raises
         ------

@@ -144,14 +144,33 @@ class Spectra:
         return snr
 
     def in_medium(self, medium: str) -> Spectra:
-        """The same spectra with wavelengths in "air" or "vacuum"."""
+        """The same spectra with wavelengths in "air" or "vacuum".
+
+        Parameters
+        ----------
+        medium : {"air", "vacuum"}
+
+        Returns
+        -------
+        Spectra
+        """
         if checked_medium(medium) == self.medium:
             return self
         convert = vacuum_to_air if medium == "air" else air_to_vacuum
         return self._with(wavelength=convert(self.wavelength), medium=medium)
 
     def shifted(self, velocity: Any) -> Spectra:
-        """The same spectra in the rest frame of a source that recedes at `velocity` (a Quantity, or km/s)."""
+        """The same spectra in the rest frame of a source that recedes at `velocity` (a Quantity, or km/s).
+
+        Parameters
+        ----------
+        velocity : Quantity or float, km/s
+            One for all spectra; `resampled` takes one for each.
+
+        Returns
+        -------
+        Spectra
+        """
         velocity = values(velocity, VELOCITY, "velocity")
         if np.ndim(velocity) or not np.isfinite(velocity):
             raise SpectraError(
@@ -179,6 +198,10 @@ class Spectra:
         line : array_like, shape (n_new,), angstrom, optional
             Standard deviation of lines for whose depths the errors are to be right; by default they are so for wide
             stretches.
+
+        Returns
+        -------
+        Spectra
 
         Raises
         ------
@@ -235,13 +258,27 @@ class Spectra:
         return error
 
     def with_estimated_error(self) -> Spectra:
-        """The spectra with `estimated_error` as their errors."""
+        """The spectra with `estimated_error` as their errors.
+
+        Returns
+        -------
+        Spectra
+        """
         error = self.estimated_error()
         return Spectra(self.wavelength, self.flux, error=error, mask=self.mask, ids=self.ids, medium=self.medium)
 
     @staticmethod
     def concatenate(parts: Sequence[Spectra]) -> Spectra:
-        """All spectra of several sets that share wavelength grid and medium, and all or none of which have errors."""
+        """All spectra of several sets that share wavelength grid and medium, and all or none of which have errors.
+
+        Parameters
+        ----------
+        parts : sequence of Spectra
+
+        Returns
+        -------
+        Spectra
+        """
         if not parts:
             raise SpectraError("concatenate needs at least one set of spectra")
         first = parts[0]
@@ -265,7 +302,12 @@ class Spectra:
         )
 
     def write(self, path: str | Path) -> None:
-        """Write HDF5 of the format "kcinn-spectra/1"; a file of that name is replaced only when all is written."""
+        """Write HDF5 of the format "kcinn-spectra/1"; a file of that name is replaced only when all is written.
+
+        Parameters
+        ----------
+        path : path
+        """
         path = Path(path)
         partial = path.with_name(path.name + ".part")
         chunks = (min(CHUNK_ROWS, len(self)), len(self.wavelength))
@@ -288,6 +330,16 @@ class Spectra:
     @classmethod
     def read(cls, path: str | Path, *, rows: slice = slice(None), medium: str | None = None) -> Spectra:
         """Read `rows` of an HDF5 file of the format "kcinn-spectra/1"; `medium` goes before what the file says.
+
+        Parameters
+        ----------
+        path : path
+        rows : slice
+        medium : {"air", "vacuum"}, optional
+
+        Returns
+        -------
+        Spectra
 
         Raises
         ------

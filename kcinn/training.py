@@ -27,7 +27,7 @@ from kcinn.synthesis.gap import synthetic_gap
 
 logger = logging.getLogger("kcinn")
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
-VALIDATION_DRAWS = 1  # noise draws per validation spectrum
+VALIDATION_DRAWS = 2  # noise draws per validation spectrum
 N_START = 1024  # spectra among which the Fisher encoder seeks its start
 
 
@@ -225,7 +225,7 @@ def _train_jointly(
 
 
 def _calibrate(model: CINN, row: dict[str, NDArray[np.float32]]) -> None:
-    """Fit the latent scale to encoded held-out spectra, whose context is standardised, and note their log density."""
+    """Scale the flow's base by encoded held-out spectra, whose context is standardised, and note their log density."""
     for member in model.flow.members:
         member.calibrate(row["theta"], row["context"])
     density = keras.ops.convert_to_numpy(model.flow.log_density(row["theta"], row["context"]))

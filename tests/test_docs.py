@@ -46,6 +46,25 @@ def test_the_reference_describes_parameters_and_results(name):
     assert told == set(inspect.signature(found).parameters), "parameters, and those that are described"
 
 
+def methods(name):
+    """The public methods that a class of kcinn defines, but for those that Keras calls."""
+    cls = pydoc.locate(name)
+    found = {key: getattr(cls, key) for key in vars(cls) if not key.startswith("_")} if inspect.isclass(cls) else {}
+    by_keras = {"build", "call", "compute_loss", "get_config"}
+    ours = {key for key, value in found.items() if getattr(value, "__module__", "").startswith("kcinn.")}
+    return [f"{name}.{key}" for key in sorted(ours - by_keras) if inspect.isroutine(found[key])]
+
+
+@pytest.mark.parametrize("name", [method for name in REFERENCE for method in methods(name)])
+def test_the_reference_describes_methods(name):
+    found = pydoc.locate(name)
+    described, signature = sections(inspect.getdoc(found)), inspect.signature(found)
+    assert described[""].strip().split("\n\n")[0].endswith(".")
+    entries = re.findall(r"^(\*{0,2}\w[\w, ]*?)(?: : .+)?$", described.get("Parameters", ""), re.MULTILINE)
+    told = {parameter.strip("*") for entry in entries for parameter in entry.split(", ")}
+    assert told == set(signature.parameters) - {"self"}, "parameters, and those that are described"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_are_committed_without_outputs(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

@@ -121,3 +121,11 @@ def test_files_that_are_no_model(toy_model_file, tmp_path):
 def test_wrong_shapes_are_refused(toy_model):
     with pytest.raises(ModelError, match=r"\(n, 512\)"):
         toy_model.sample(np.ones((1, 10)), np.ones((1, 10)), np.zeros((1, 10)))
+
+
+def test_a_file_is_not_replaced_against_the_users_wish(toy_model, tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("precious")
+    with pytest.raises(ModelError, match="exists"):
+        toy_model.save(path, overwrite=False)
+    assert path.read_text() == "precious"

@@ -20,7 +20,7 @@ from kcinn.model.mock import mock_spectra
 from kcinn.model_file import sha256
 from kcinn.training import fit
 
-CONFIG = Config(emulator_share=0.8, emulator_steps=24000, draws=65536)
+CONFIG = Config(emulator_share=0.8, emulator_steps=24000, draws=32768)
 HELD_OUT = 0.05
 SNR = (20.0, 50.0, 100.0, 250.0, 1000.0)
 CARD = """# {name}

@@ -106,7 +106,23 @@ class CINN(Network):
     def encoded(
         self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL, gap: bool = True
     ) -> tuple[Encoding, dict[str, NDArray[Any]]]:
-        """What the encoder makes of spectra, and of each `gap` and `outlier` as `sample` gives them."""
+        """What the encoder makes of spectra, and of each `gap` and `outlier` as `sample` gives them.
+
+        Parameters
+        ----------
+        flux, error, mask : array_like, shape (n, n_pixels)
+            On the model's pixels, see `instrument`.
+        batch_size : int
+            Spectra per compiled call.
+        gap : bool
+            Whether the synthetic gap may be added, see `sample`.
+
+        Returns
+        -------
+        encoding : Encoding
+        said : dict
+            `gap` and `outlier`, ``(n,)`` each.
+        """
         spectra = self._checked(flux, error, mask)
         encoding, signs = self._measured(spectra, spectra["error"], batch_size)
         missed = gap & self._missed(encoding.chi_square, spectra)
@@ -200,7 +216,21 @@ class CINN(Network):
         )
 
     def refined(self, spectra: Spectra, *, gap: bool = True, batch_size: int = ROWS_PER_CALL) -> Spectra:
-        """Spectra on the model's pixels, divided by what is smooth in their ratio to the best fit, see `normalised`."""
+        """Spectra on the model's pixels, divided by what is smooth in their ratio to the best fit, see `normalised`.
+
+        Parameters
+        ----------
+        spectra : Spectra
+            On the model's pixels, near one.
+        gap : bool
+            Whether the synthetic gap may be added, see `sample`.
+        batch_size : int
+            Spectra per compiled call.
+
+        Returns
+        -------
+        Spectra
+        """
         for _ in range(CONTINUUM_ROUNDS):
             assert spectra.error is not None
             arrays = self._checked(spectra.flux, np.maximum(spectra.error, self.smallest_error), spectra.mask)
@@ -261,6 +291,15 @@ class CINN(Network):
         """Logarithm of the training's prior, up to a constant: zero where a star is plausible, else minus infinity.
 
         For `Posterior.reweight`, whose weights with a likelihood alone are for a prior that fills the whole box.
+
+        Parameters
+        ----------
+        labels : mapping of str to ndarray
+            Arrays of one shape, for every label.
+
+        Returns
+        -------
+        ndarray, of that shape
         """
         values = np.stack([np.asarray(labels[name], dtype=np.float64) for name in self.label_space.names], axis=-1)
         inside = self.label_space.contains(values)
@@ -320,7 +359,23 @@ class CINN(Network):
         return Compiled(self.call, self)
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, **kwargs: Any) -> None:
-        """Write one ``.keras`` file; an existing one is replaced only once the new one is whole."""
+        """Write one ``.keras`` file; an existing one is replaced only once the new one is whole.
+
+        Parameters
+        ----------
+        filepath : path
+        overwrite : bool
+            Whether an existing file may be replaced.
+        **kwargs
+            As `keras.Model.save` takes them.
+
+        Raises
+        ------
+        ModelError
+            If the name does not end in ``.keras``, or the file exists and must not be replaced.
+        """
+        if not overwrite and os.path.exists(filepath):
+            raise ModelError(f"{filepath} exists. Choose another name, or pass overwrite=True.")
         keras_file.write(self, filepath, **kwargs)
 
 

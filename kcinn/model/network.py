@@ -222,12 +222,11 @@ class Network(keras.Model):
         return self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"]) + self._log_stretch(phi)
 
     def latent_of(self, inputs: dict[str, Any]) -> Any:
-        """The latent variables of labels in the flow's members, ``(n, n_members, n_targets)``."""
+        """The noise of which the flow's members make the labels, ``(n, n_members, n_targets)``."""
         encoding = self.encode(inputs["flux"], inputs["error"], inputs["mask"])
         u, _ = self.to_frame(self._to_unbounded(inputs["labels"]), encoding)
         context = self.standardise(encoding.context)
-        latents = [member.to_latent(u, member.condition(context))[0] for member in self.flow.members]
-        return ops.stack(latents, axis=1)
+        return ops.stack([member.noise_of(u, context) for member in self.flow.members], axis=1)
 
     def _log_stretch(self, phi: Any) -> Any:
         """Logarithm of ``d phi / d labels``, summed over the labels."""

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from kcinn.nn.couplings import soft_clamp
 from kcinn.nn.subnet import Subnet
@@ -41,6 +41,7 @@ class Base(keras.layers.Layer):
     """A density over latent space, its noise, and the map from noise to latent space.
 
     Noise is drawn by NumPy and enters a compiled sampler as a tensor: Keras draws differ between backends for one seed.
+    A weight that is not trained, `scale`, multiplies it; it is one until `calibrate`.
 
     Parameters
     ----------
@@ -58,6 +59,9 @@ class Base(keras.layers.Layer):
     def __init__(self, n_labels: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.n_labels = n_labels
+        self.scale = self.add_weight(
+            shape=(n_labels,), name="scale", initializer="ones", trainable=False, dtype="float32"
+        )
 
     def build(self, z_shape: tuple, conditioned_shape: tuple | None = None) -> None:
         self.built = True
@@ -92,7 +96,24 @@ class Base(keras.layers.Layer):
 
     def from_noise(self, noise: Any, conditioned: Any = None) -> Any:
         """Turn noise into draws from this distribution, shape ``(..., n_labels)``."""
-        return noise
+        return noise * self.scale
+
+    def to_noise(self, z: Any, conditioned: Any = None) -> Any:
+        """The noise that `from_noise` turns into `z`, shape ``(..., n_labels)``."""
+        return z / self.scale
+
+    def quantile(self, probability: float) -> float:
+        """Of the noise of one label."""
+        return float(ndtri(probability))
+
+    def calibrate(self, noise: NDArray[np.float32]) -> None:
+        """Change `scale` so that the inner 68.3 percent of `noise` ``(n, n_labels)`` come to lie where they should."""
+        spread = np.quantile(np.abs(noise), ndtr(1.0) - ndtr(-1.0), axis=0) / self.quantile(ndtr(1.0))
+        self.scale.assign(ops.convert_to_numpy(self.scale) * spread.astype(np.float32))
+
+    def load_own_variables(self, store: Any) -> None:
+        if len(store):  # files of earlier versions have no scale: it was one
+            super().load_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "n_labels": self.n_labels}
@@ -103,11 +124,11 @@ class NormalBase(Base):
     """Independent standard normals."""
 
     def distribution(self, tfd: Any, conditioned: Any = None) -> Any:
-        zeros = np.zeros(self.n_labels, "float32")
-        return tfd.MultivariateNormalDiag(zeros, zeros + 1.0)
+        return tfd.MultivariateNormalDiag(np.zeros(self.n_labels, "float32"), ops.convert_to_tensor(self.scale))
 
     def log_density(self, z: Any, conditioned: Any = None) -> Any:
-        return -0.5 * ops.sum(z * z, axis=-1) - 0.5 * self.n_labels * math.log(2.0 * math.pi)
+        normalisation = 0.5 * self.n_labels * math.log(2.0 * math.pi) + ops.sum(ops.log(self.scale))
+        return -0.5 * ops.sum(ops.square(z / self.scale), axis=-1) - normalisation
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -127,16 +148,21 @@ class StudentTBase(Base):
         self.degrees_of_freedom = degrees_of_freedom
 
     def distribution(self, tfd: Any, conditioned: Any = None) -> Any:
-        zeros = np.zeros(self.n_labels, "float32")
-        return tfd.Independent(tfd.StudentT(np.float32(self.degrees_of_freedom), zeros, zeros + 1.0), 1)
+        location, scale = np.zeros(self.n_labels, "float32"), ops.convert_to_tensor(self.scale)
+        return tfd.Independent(tfd.StudentT(np.float32(self.degrees_of_freedom), location, scale), 1)
 
     def log_density(self, z: Any, conditioned: Any = None) -> Any:
         nu = self.degrees_of_freedom
         peak = math.lgamma(0.5 * (nu + 1.0)) - math.lgamma(0.5 * nu) - 0.5 * math.log(nu * math.pi)
-        return self.n_labels * peak - 0.5 * (nu + 1.0) * ops.sum(ops.log1p(z * z / nu), axis=-1)
+        tails = ops.sum(ops.log1p(ops.square(z / self.scale) / nu), axis=-1)
+        return self.n_labels * peak - 0.5 * (nu + 1.0) * tails - ops.sum(ops.log(self.scale))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return rng.standard_t(self.degrees_of_freedom, (*shape, self.n_labels)).astype(np.float32)
+
+    def quantile(self, probability: float) -> float:
+        """Of the noise of one label."""
+        return float(stdtrit(self.degrees_of_freedom, probability))
 
     def spread(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
         """Points inside the unit cube ``(n_samples, n_labels)`` as noise."""
@@ -189,20 +215,26 @@ class ConditionalBase(Base):
 
     def distribution(self, tfd: Any, conditioned: Any = None) -> Any:
         location, log_scale, triangle = self._location_and_scale(conditioned)
-        return tfd.MultivariateNormalTriL(location, ops.exp(log_scale)[..., None] * triangle)
+        return tfd.MultivariateNormalTriL(location, ops.exp(log_scale)[..., None] * triangle * self.scale)
 
     def log_density(self, z: Any, conditioned: Any = None) -> Any:
+        _, log_scale, _ = self._location_and_scale(conditioned)
+        normalisation = 0.5 * self.n_labels * math.log(2.0 * math.pi) + ops.sum(ops.log(self.scale))
+        square = ops.sum(ops.square(self.to_noise(z, conditioned)), axis=-1)
+        return -0.5 * square - normalisation - ops.sum(log_scale, axis=-1)
+
+    def from_noise(self, noise: Any, conditioned: Any = None) -> Any:
+        location, log_scale, triangle = self._location_and_scale(conditioned)
+        scaled = (noise * self.scale)[..., None, :]
+        return location + ops.exp(log_scale) * ops.sum(triangle * scaled, axis=-1)
+
+    def to_noise(self, z: Any, conditioned: Any = None) -> Any:
         location, log_scale, triangle = self._location_and_scale(conditioned)
         scaled = (z - location) * ops.exp(-log_scale)
         white: list[Any] = []  # forward substitution, unrolled: the solvers do not broadcast over samples
         for row in range(self.n_labels):
             white.append(scaled[..., row] - sum(triangle[..., row, k] * white[k] for k in range(row)))
-        square = sum(item * item for item in white)
-        return -0.5 * square - 0.5 * self.n_labels * math.log(2.0 * math.pi) - ops.sum(log_scale, axis=-1)
-
-    def from_noise(self, noise: Any, conditioned: Any = None) -> Any:
-        location, log_scale, triangle = self._location_and_scale(conditioned)
-        return location + ops.exp(log_scale) * ops.sum(triangle * noise[..., None, :], axis=-1)
+        return ops.stack(white, axis=-1) / self.scale
 
     def _location_and_scale(self, conditioned: Any) -> tuple[Any, Any, Any]:
         """Location ``(..., n)``, log-scale of each row ``(..., n)``, unit triangle ``(..., n, n)``."""

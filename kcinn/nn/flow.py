@@ -122,9 +122,6 @@ class ConditionalFlow(keras.Model):
         self.base = KINDS["base"][base](n_labels, **(subnet if base == "conditional" else {}))
         self._n_conditioned = [step.n_conditioned for step in [*self.steps, self.base]]
         self.conditioner = keras.layers.Dense(sum(self._n_conditioned), dtype=self.dtype_policy)
-        self.latent_scale = self.add_weight(
-            shape=(n_labels,), name="latent_scale", initializer="ones", trainable=False, dtype="float32"
-        )
 
     def build(self, input_shape: dict[str, tuple]) -> None:
         self.conditioner.build(tuple(input_shape["context"]))
@@ -153,11 +150,11 @@ class ConditionalFlow(keras.Model):
         for step, part in zip(self.steps, self._parts(conditioned), strict=False):
             theta, change = step(theta, part)
             log_det = log_det + change
-        return theta / self.latent_scale, log_det - ops.sum(ops.log(self.latent_scale))
+        return theta, log_det
 
     def from_latent(self, z: Any, conditioned: Any) -> tuple[Any, Any]:
         """Map latent space to labels; return ``(theta, log_det)`` with `log_det` of this direction."""
-        z, log_det = z * self.latent_scale, ops.sum(ops.log(self.latent_scale))
+        log_det = 0.0
         for step, part in reversed(list(zip(self.steps, self._parts(conditioned), strict=False))):
             z, change = step.inverse(z, part)
             log_det = log_det + change
@@ -186,6 +183,12 @@ class ConditionalFlow(keras.Model):
         theta, _ = self.from_latent(z, conditioned)
         return theta
 
+    def noise_of(self, theta: Any, context: Any) -> Any:
+        """The noise that `transform` turns into labels `theta` ``(n, n_labels)``, same shape."""
+        conditioned = self.condition(context)
+        z, _ = self.to_latent(ops.cast(theta, "float32"), conditioned)
+        return self.base.to_noise(z, self._parts(conditioned)[-1])
+
     def _condition_for(self, theta: Any, context: Any) -> Any:
         """Condition on `context` once per row, with an axis to broadcast over samples where `theta` has one."""
         conditioned = self.condition(context)
@@ -199,7 +202,7 @@ class ConditionalFlow(keras.Model):
     # ------------------------------------------------------------------ on NumPy arrays
 
     def calibrate(self, theta: ArrayLike, context: ArrayLike) -> None:
-        """Scale latent space so that labels which were not trained on have unit variance there.
+        """Scale the base so that its inner 68.3 percent hold as many of labels that were not trained on.
 
         A flow that has seen few stars makes posteriors a few per cent too narrow for others.
 
@@ -209,9 +212,7 @@ class ConditionalFlow(keras.Model):
         context : array_like, shape (n, n_context)
         """
         theta, context = np.asarray(theta, dtype=np.float32), self._checked_context(context)
-        z, _ = self._compiled_to_latent.in_chunks(_chunk(len(theta), POINTS_PER_CALL), theta, context)
-        spread = np.sqrt(np.mean(np.square(z, dtype=np.float64), axis=0))
-        self.latent_scale.assign(ops.convert_to_numpy(self.latent_scale) * spread.astype(np.float32))
+        self.base.calibrate(self._compiled_noise_of.in_chunks(_chunk(len(theta), POINTS_PER_CALL), theta, context))
 
     def log_prob(self, theta: ArrayLike, context: ArrayLike) -> NDArray[np.float32]:
         """``log p(theta | context)``, compiled.
@@ -303,8 +304,8 @@ class ConditionalFlow(keras.Model):
         return Compiled(self.log_density, self)
 
     @cached_property
-    def _compiled_to_latent(self) -> Compiled:
-        return Compiled(lambda theta, context: self.to_latent(theta, self.condition(context)), self)
+    def _compiled_noise_of(self) -> Compiled:
+        return Compiled(self.noise_of, self)
 
     @cached_property
     def _compiled_transform(self) -> Compiled:
@@ -322,10 +323,6 @@ class ConditionalFlow(keras.Model):
         if context.shape[1] != expected:
             raise KcinnError(f"context must have the shape (n, {expected}). Received: {context.shape}")
         return context
-
-    def load_own_variables(self, store: Any) -> None:
-        if len(store):  # files of earlier versions have no latent scale: it was one
-            super().load_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._config}

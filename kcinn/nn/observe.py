@@ -82,7 +82,17 @@ class Observation:
         return self.velocity / math.sqrt(3.0)
 
     def at(self, snr: float) -> Observation:
-        """The same at one signal-to-noise ratio and with no pixel missing: what tests are made of."""
+        """The same at one signal-to-noise ratio and with no pixel missing: what tests are made of.
+
+        Parameters
+        ----------
+        snr : float
+            Per angstrom.
+
+        Returns
+        -------
+        Observation
+        """
         return replace(self, snr=(snr, snr), missing_pixels=0.0, missing_runs=0.0, missing_arms=0.0, arm_contrast=0.0)
 
     def get_config(self) -> dict[str, Any]:
@@ -91,7 +101,16 @@ class Observation:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Observation:
-        """Rebuild from `get_config`."""
+        """Rebuild from `get_config`.
+
+        Parameters
+        ----------
+        config : dict
+
+        Returns
+        -------
+        Observation
+        """
         return cls(**{**config, "snr": tuple(config["snr"])})
 
 

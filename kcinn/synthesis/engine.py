@@ -88,7 +88,16 @@ class Engine(ABC):
         return np.concatenate(pieces), np.concatenate(self._synthesize(complete, windows, pieces))
 
     def check_labels(self, labels: Mapping[str, float]) -> dict[str, float]:
-        """All labels of the engine, in its order, with defaults filled in; LabelError if one cannot be used."""
+        """All labels of the engine, in its order, with defaults filled in; LabelError if one cannot be used.
+
+        Parameters
+        ----------
+        labels : mapping of str to float
+
+        Returns
+        -------
+        dict of str to float
+        """
         unknown = [name for name in labels if name not in self.validity]
         if unknown:
             raise LabelError(
@@ -109,7 +118,16 @@ class Engine(ABC):
         return complete
 
     def check_windows(self, windows: Iterable[Window]) -> list[Window]:
-        """The windows as floats; KcinnError if they are outside `coverage` or out of order."""
+        """The windows as floats; KcinnError if they are outside `coverage` or out of order.
+
+        Parameters
+        ----------
+        windows : iterable of (lower, upper), angstrom
+
+        Returns
+        -------
+        list of (lower, upper)
+        """
         checked = [(float(lower), float(upper)) for lower, upper in windows]
         covered = ", ".join(f"{lower:g}-{upper:g}" for lower, upper in self.coverage)
         for lower, upper in checked:

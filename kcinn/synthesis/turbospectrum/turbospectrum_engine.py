@@ -145,6 +145,14 @@ class Turbospectrum(Engine):
     def load(cls, path: PathLike) -> Turbospectrum:
         """Build from a TOML file whose keys are the arguments; relative paths start at the folder of the file.
 
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        Turbospectrum
+
         Raises
         ------
         KcinnError
