@@ -164,6 +164,8 @@ def _set_start(model: CINN, stars: SyntheticGrid) -> None:
     assert stars.coefficients is not None
     rows = np.linspace(0, len(stars) - 1, model.encoder.n_start).astype(int)
     model.encoder.set_start(stars.phi[rows], stars.coefficients[rows])
+    typical_snr = np.sqrt(np.prod(model.observation.snr))
+    model.encoder.set_order(stars.phi[rows], typical_snr**2 * model.instrument.pixel_width * model.usable)
 
 
 def _train_flow(

@@ -179,8 +179,9 @@ class Network(keras.Model):
         if len(phi.shape) == 2:
             u, log_det = self.to_frame(phi[:, None], encoding)
             return u[:, 0], log_det[:, 0]
-        offset = ops.flip(phi, axis=-1) - encoding.location[:, None]
-        z = ops.matmul(offset, encoding.factor) / TAIL
+        place = np.argsort(self.encoder.order)
+        offset = phi - ops.take(encoding.location, place, axis=1)[:, None]
+        z = ops.matmul(offset, ops.take(encoding.factor, place, axis=1)) / TAIL
         stretch = ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2))[:, None]
         return TAIL * ops.arcsinh(z), ops.sum(stretch - 0.5 * ops.log1p(ops.square(z)), axis=-1)
 
@@ -201,7 +202,9 @@ class Network(keras.Model):
         n_targets = len(self.label_space)
         identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
         inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
-        phi = ops.flip(encoding.location[:, None, :] + ops.matmul(z, inverse), axis=-1)
+        place = np.argsort(self.encoder.order)
+        location, inverse = ops.take(encoding.location, place, axis=1), ops.take(inverse, place, axis=2)
+        phi = location[:, None] + ops.matmul(z, inverse)
         unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))
         lower, upper = self._edges()
         drawn = {
@@ -253,6 +256,7 @@ class Network(keras.Model):
             "targets": list(self.label_space.names),
             "instrument": self.instrument.get_config(),
             **self._specification,
+            "encoder": {**self._specification["encoder"], "order": list(self.encoder.order)},
             "observation": self.observation.get_config(),
             "unreliable": self.unreliable,
             "metadata": self.metadata,

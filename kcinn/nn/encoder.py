@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kcinn.errors import KcinnError
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.pixels import arm_edges
 
@@ -15,10 +17,10 @@ from kcinn.nn.pixels import arm_edges
 class Encoding(NamedTuple):
     """What an encoder returns for a batch of spectra.
 
-    Targets stand in reverse order, so that the scale of the first label is that of its marginal and does not lean on
-    the labels after it, which are less well determined. `location` ``(n, n_targets)`` and `factor`
-    ``(n, n_targets, n_targets)``, lower triangular, are the frame in which the flow works: it models
-    ``factor^T (phi - location)``. `context` ``(n, n_context)`` is what it is conditioned on.
+    Targets stand in the encoder's `order`, from the least to the best known, so that the scale of those which are well
+    known is that of their marginals and does not lean on the others, whose posteriors are far from Gaussian.
+    `location` ``(n, n_targets)`` and `factor` ``(n, n_targets, n_targets)``, lower triangular, are the frame in which
+    the flow works: it models ``factor^T (phi - location)``. `context` ``(n, n_context)`` is what it is conditioned on.
     `chi_square` ``(n,)`` is the reduced chi-square of the best fit, `velocity` ``(n,)`` in km/s the shift of that fit,
     `velocity_error` ``(n,)`` its standard deviation with all else marginalised; both are 0 of an encoder without a fit.
     """
@@ -32,15 +34,28 @@ class Encoding(NamedTuple):
 
 
 class Encoder(keras.layers.Layer):
-    """What all encoders share: the pixel grid, the emulator, and which of its labels the flow models."""
+    """What all encoders share: the pixel grid, the emulator, and which of its labels the flow models.
+
+    `order` numbers the targets as the frame takes them; by default the last target is the first.
+    """
 
     def __init__(
-        self, emulator: Emulator, wavelength: ArrayLike, arm_pixels: list[int], targets: list[int], **kwargs: Any
+        self,
+        emulator: Emulator,
+        wavelength: ArrayLike,
+        arm_pixels: list[int],
+        targets: list[int],
+        *,
+        order: Sequence[int] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)
         self.emulator = emulator
         self.wavelength = np.asarray(wavelength, dtype=np.float64)
         self.arm_pixels, self.targets = tuple(arm_pixels), tuple(targets)
+        self.order = tuple(range(len(targets)))[::-1] if order is None else tuple(order)
+        if sorted(self.order) != list(range(len(targets))):
+            raise KcinnError(f"order must hold each of 0 to {len(targets) - 1} once. Received: {self.order}")
         self.edges = arm_edges(self.arm_pixels)
 
     def build(self, flux_shape=None, inverse_variance_shape=None):

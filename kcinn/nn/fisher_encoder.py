@@ -88,8 +88,6 @@ class FisherEncoder(Encoder):
         self.velocity_scatter = velocity / math.sqrt(3.0)
         self.velocity_step = 1.0 / float(np.median(self.pixels_per_velocity))
         self.n_nuisances = len(self.polynomials) + 1
-        others = [i for i in range(emulator.n_labels) if i not in self.targets]
-        self.order = (*others, *reversed(self.targets))
         self.n_blocks = math.ceil(emulator.n_pixels / BLOCK)
         frozen = {"initializer": "zeros", "trainable": False}
         self.start_phi = self.add_weight(shape=(n_start, emulator.n_labels), name="start_phi", **frozen)
@@ -97,6 +95,12 @@ class FisherEncoder(Encoder):
             shape=(n_start, emulator.n_components), name="start_coefficients", **frozen
         )
         self.start_power = self.add_weight(shape=(self.n_blocks, n_start), name="start_power", **frozen)
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The emulator's labels as the fit takes them: those that are marginalised, and the targets in their order."""
+        others = [i for i in range(self.emulator.n_labels) if i not in self.targets]
+        return (*others, *(self.targets[i] for i in self.order))
 
     @property
     def n_context(self) -> int:
@@ -114,6 +118,18 @@ class FisherEncoder(Encoder):
         self.start_phi.assign(np.clip(phi, -2.5, 2.5).astype(np.float32))
         self.start_coefficients.assign(coefficients)
         self.start_power.assign(power)
+
+    def set_order(self, phi: ArrayLike, inverse_variance: ArrayLike) -> None:
+        """Order the targets by what spectra with these labels tell of them, ``(n, n_labels)``, from least to most.
+
+        `inverse_variance` ``(n_pixels,)`` is that of every spectrum.
+        """
+        basis = ops.convert_to_numpy(self.emulator.basis)
+        gram = (basis * np.asarray(inverse_variance, dtype=np.float32)) @ basis.T
+        slopes = ops.convert_to_numpy(self.emulator.linearise(np.asarray(phi, dtype=np.float32))[1])
+        fisher = slopes @ gram @ slopes.transpose(0, 2, 1) + np.eye(self.emulator.n_labels)
+        variance = np.median(np.diagonal(np.linalg.inv(fisher), axis1=1, axis2=2), axis=0)
+        self.order = tuple(int(i) for i in np.argsort(-variance[list(self.targets)], kind="stable"))
 
     def call(self, flux, inverse_variance):
         velocity, phi = self._search(flux, inverse_variance)
@@ -216,7 +232,7 @@ class FisherEncoder(Encoder):
         def evaluate(parameters):
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
-            tangents = ops.take(tangents, self.order, axis=1)
+            tangents = ops.take(tangents, self.columns, axis=1)
             spectrum, slope = self._moved(
                 self.emulator.flux(coefficients), self.velocity_scatter * nuisances[:, -1:], whole
             )
@@ -253,7 +269,7 @@ class FisherEncoder(Encoder):
                 total = total + ops.matmul(columns, ops.transpose(columns, (0, 2, 1)))
             return total + ops.eye(total.shape[1])
 
-        ordered = ops.take(phi, self.order, axis=1)
+        ordered = ops.take(phi, self.columns, axis=1)
         level = [ops.zeros_like(velocity)] * len(self.polynomials)
         start = ops.concatenate([*level, velocity / self.velocity_scatter, ordered], axis=1)
         parameters, pull, point = minimise(evaluate, curvature, start, steps=self.polish, damping=DAMPING[1])
@@ -289,7 +305,7 @@ class FisherEncoder(Encoder):
 
     def _split(self, parameters):
         """Nuisances, and labels in the emulator's order."""
-        labels = ops.take(parameters[:, self.n_nuisances :], np.argsort(self.order), axis=1)
+        labels = ops.take(parameters[:, self.n_nuisances :], np.argsort(self.columns), axis=1)
         return parameters[:, : self.n_nuisances], labels
 
     def get_config(self):

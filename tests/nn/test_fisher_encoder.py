@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from scipy.special import erf
 
+from kcinn.errors import KcinnError
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.fisher_encoder import FisherEncoder
 
@@ -94,3 +95,30 @@ def test_without_model_error_the_same_spectra_look_more_certain_than_they_are(en
     offset = phi[:, ::-1] - ops.convert_to_numpy(encoding.location)
     u = np.einsum("ni,nij->nj", offset, ops.convert_to_numpy(encoding.factor))
     assert np.all(np.quantile(np.abs(u), 0.683, axis=0) > 1.2)
+
+
+def test_the_order_of_the_frame_is_that_of_information_and_changes_nothing_else(encoder):
+    phi, flux, inverse_variance = observed(encoder, 64, seed=4)
+    before, usual = encoder(flux, inverse_variance), encoder.order
+    try:
+        encoder.set_order(phi, inverse_variance[0])
+        order, after = encoder.order, encoder(flux, inverse_variance)
+    finally:
+        encoder.order = usual
+    scatter = {}
+    for name, encoding, labels in (("before", before, usual), ("after", after, order)):
+        place = np.argsort(labels)
+        factor = ops.convert_to_numpy(encoding.factor).astype("f8")
+        fisher = (factor @ factor.transpose(0, 2, 1))[:, place][:, :, place]
+        scatter[name] = np.sqrt(np.diagonal(np.linalg.inv(fisher), axis1=1, axis2=2))
+        scatter[name, "location"] = ops.convert_to_numpy(encoding.location)[:, place]
+    np.testing.assert_allclose(scatter["after"], scatter["before"], rtol=0.02)
+    np.testing.assert_allclose(scatter["after", "location"], scatter["before", "location"], atol=2e-3)
+    typical = np.median(scatter["after"], axis=0)[list(order)]
+    assert sorted(order) == [0, 1, 2] and np.all(np.diff(typical) < 0.0)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [0, 1, 1], [0, 1, 3]])
+def test_an_order_must_hold_every_target(encoder, order):
+    with pytest.raises(KcinnError, match="each of 0 to 2 once"):
+        FisherEncoder(encoder.emulator, encoder.wavelength, list(PIXELS), [0, 1, 2], order=order)
