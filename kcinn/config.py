@@ -77,6 +77,10 @@ class Config:
         """The published kind of architecture (Ksoll et al. 2026, arXiv:2602.18340), for comparison.
 
         A dense encoder 3 x 512 with 256 features, and eight affine blocks whose subnets have three layers of 512.
+
+        Returns
+        -------
+        Config
         """
         return cls(encoder="dense", depth=8, width=512, hidden=3, base="normal", learning_rate=1e-3, weight_decay=1e-4)
 

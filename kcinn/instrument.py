@@ -283,7 +283,12 @@ class Instrument:
 
     @staticmethod
     def available() -> list[str]:
-        """Names of the built-in instruments."""
+        """Names of the built-in instruments.
+
+        Returns
+        -------
+        list of str
+        """
         return sorted(entry.name.removesuffix(".toml") for entry in BUILT_IN.iterdir() if entry.name.endswith(".toml"))
 
     @classmethod

@@ -241,6 +241,10 @@ class Spectra:
         five pixels: oversampled or smoothed spectra come out too good, crowded lines too bad. Infinity where too few
         pixels are good.
 
+        Returns
+        -------
+        ndarray, shape (n_spectra, n_pixels)
+
         References
         ----------
         Stoehr et al. (2008), ASP Conf. Ser. 394, 505.

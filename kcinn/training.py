@@ -119,7 +119,7 @@ def fit(
     summary["emulator_seconds"] = time.perf_counter() - seconds
     logger.info("Emulator: rms error %.4f, %.0f s", summary["emulator_rms"], summary["emulator_seconds"])
     if config.encoder == "fisher":
-        _set_start(model, parts[0])
+        _set_start_and_order(model, parts[0])
         _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
     else:
         _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
@@ -160,7 +160,7 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
     return model
 
 
-def _set_start(model: CINN, stars: SyntheticGrid) -> None:
+def _set_start_and_order(model: CINN, stars: SyntheticGrid) -> None:
     assert stars.coefficients is not None
     rows = np.linspace(0, len(stars) - 1, model.encoder.n_start).astype(int)
     model.encoder.set_start(stars.phi[rows], stars.coefficients[rows])

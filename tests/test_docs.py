@@ -31,6 +31,12 @@ def sections(docstring):
     return dict(zip(["", *parts[1::2]], parts[::2], strict=True))
 
 
+def parameters(described):
+    """Names of the parameters that a docstring's sections describe."""
+    entries = re.findall(r"^(\*{0,2}\w[\w, ]*?)(?: : .+)?$", described.get("Parameters", ""), re.MULTILINE)
+    return {parameter.strip("*") for entry in entries for parameter in entry.split(", ")}
+
+
 @pytest.mark.parametrize("name", REFERENCE)
 def test_the_reference_describes_parameters_and_results(name):
     found = pydoc.locate(name)
@@ -41,9 +47,7 @@ def test_the_reference_describes_parameters_and_results(name):
         assert ("Returns" in described) != returns_nothing
     elif found in (kcinn.CINN, kcinn.Emulator) or "__init__" not in vars(found):
         return  # `fit` makes it; or there is nothing to tell it
-    entries = re.findall(r"^(\w[\w, ]*?)(?: : .+)?$", described.get("Parameters", ""), re.MULTILINE)
-    told = {parameter for entry in entries for parameter in entry.split(", ")}
-    assert told == set(inspect.signature(found).parameters), "parameters, and those that are described"
+    assert parameters(described) == set(inspect.signature(found).parameters), "parameters, and those that are described"
 
 
 def methods(name):
@@ -60,9 +64,8 @@ def test_the_reference_describes_methods(name):
     found = pydoc.locate(name)
     described, signature = sections(inspect.getdoc(found)), inspect.signature(found)
     assert described[""].strip().split("\n\n")[0].endswith(".")
-    entries = re.findall(r"^(\*{0,2}\w[\w, ]*?)(?: : .+)?$", described.get("Parameters", ""), re.MULTILINE)
-    told = {parameter.strip("*") for entry in entries for parameter in entry.split(", ")}
-    assert told == set(signature.parameters) - {"self"}, "parameters, and those that are described"
+    assert parameters(described) == set(signature.parameters) - {"self"}, "parameters, and those that are described"
+    assert ("Returns" in described) == (signature.return_annotation not in ("None", None))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -50,6 +50,10 @@ class CINN(Network):
         labels : array_like, shape (n, n_targets)
         flux, error, mask : array_like, shape (n, n_pixels)
             On the model's pixels, see `instrument`.
+
+        Returns
+        -------
+        ndarray, shape (n,)
         """
         labels = np.asarray(labels, dtype=np.float32)
         inputs = {"labels": labels, **self._checked(flux, error, mask)}
@@ -179,6 +183,10 @@ class CINN(Network):
         velocity : float, km/s
             Of the stars, such as the residual velocity of a spectrum with which these are compared.
 
+        Returns
+        -------
+        ndarray, shape (n, n_pixels)
+
         Raises
         ------
         ModelError
@@ -205,6 +213,11 @@ class CINN(Network):
             Of the spectra, if it is higher than the instrument's.
         gap : bool
             Whether the synthetic gap may be added, see `sample`.
+
+        Returns
+        -------
+        Spectra
+            On the model's pixels.
 
         Raises
         ------
@@ -269,6 +282,10 @@ class CINN(Network):
             Of the spectra, if it is higher than the instrument's.
         gap : bool
             Whether the synthetic gap may be added, see `sample`.
+
+        Returns
+        -------
+        Likelihood
 
         Raises
         ------

@@ -179,7 +179,7 @@ class Network(keras.Model):
         if len(phi.shape) == 2:
             u, log_det = self.to_frame(phi[:, None], encoding)
             return u[:, 0], log_det[:, 0]
-        place = np.argsort(self.encoder.order)
+        place = self.encoder.place
         offset = phi - ops.take(encoding.location, place, axis=1)[:, None]
         z = ops.matmul(offset, ops.take(encoding.factor, place, axis=1)) / TAIL
         stretch = ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2))[:, None]
@@ -202,7 +202,7 @@ class Network(keras.Model):
         n_targets = len(self.label_space)
         identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
         inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
-        place = np.argsort(self.encoder.order)
+        place = self.encoder.place
         location, inverse = ops.take(encoding.location, place, axis=1), ops.take(inverse, place, axis=2)
         phi = location[:, None] + ops.matmul(z, inverse)
         unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))

@@ -102,6 +102,11 @@ class Base(keras.layers.Layer):
         """The noise that `from_noise` turns into `z`, shape ``(..., n_labels)``."""
         return z / self.scale
 
+    def _log_normal(self, noise: Any) -> Any:
+        """The log-density in latent space where noise that is normal becomes this."""
+        normalisation = 0.5 * self.n_labels * math.log(2.0 * math.pi) + ops.sum(ops.log(self.scale))
+        return -0.5 * ops.sum(ops.square(noise), axis=-1) - normalisation
+
     def quantile(self, probability: float) -> float:
         """Of the noise of one label."""
         return float(ndtri(probability))
@@ -127,8 +132,7 @@ class NormalBase(Base):
         return tfd.MultivariateNormalDiag(np.zeros(self.n_labels, "float32"), ops.convert_to_tensor(self.scale))
 
     def log_density(self, z: Any, conditioned: Any = None) -> Any:
-        normalisation = 0.5 * self.n_labels * math.log(2.0 * math.pi) + ops.sum(ops.log(self.scale))
-        return -0.5 * ops.sum(ops.square(z / self.scale), axis=-1) - normalisation
+        return self._log_normal(self.to_noise(z))
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -154,7 +158,7 @@ class StudentTBase(Base):
     def log_density(self, z: Any, conditioned: Any = None) -> Any:
         nu = self.degrees_of_freedom
         peak = math.lgamma(0.5 * (nu + 1.0)) - math.lgamma(0.5 * nu) - 0.5 * math.log(nu * math.pi)
-        tails = ops.sum(ops.log1p(ops.square(z / self.scale) / nu), axis=-1)
+        tails = ops.sum(ops.log1p(ops.square(self.to_noise(z)) / nu), axis=-1)
         return self.n_labels * peak - 0.5 * (nu + 1.0) * tails - ops.sum(ops.log(self.scale))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -218,10 +222,8 @@ class ConditionalBase(Base):
         return tfd.MultivariateNormalTriL(location, ops.exp(log_scale)[..., None] * triangle * self.scale)
 
     def log_density(self, z: Any, conditioned: Any = None) -> Any:
-        _, log_scale, _ = self._location_and_scale(conditioned)
-        normalisation = 0.5 * self.n_labels * math.log(2.0 * math.pi) + ops.sum(ops.log(self.scale))
-        square = ops.sum(ops.square(self.to_noise(z, conditioned)), axis=-1)
-        return -0.5 * square - normalisation - ops.sum(log_scale, axis=-1)
+        location, log_scale, triangle = self._location_and_scale(conditioned)
+        return self._log_normal(self._whiten(z, location, log_scale, triangle)) - ops.sum(log_scale, axis=-1)
 
     def from_noise(self, noise: Any, conditioned: Any = None) -> Any:
         location, log_scale, triangle = self._location_and_scale(conditioned)
@@ -229,7 +231,9 @@ class ConditionalBase(Base):
         return location + ops.exp(log_scale) * ops.sum(triangle * scaled, axis=-1)
 
     def to_noise(self, z: Any, conditioned: Any = None) -> Any:
-        location, log_scale, triangle = self._location_and_scale(conditioned)
+        return self._whiten(z, *self._location_and_scale(conditioned))
+
+    def _whiten(self, z: Any, location: Any, log_scale: Any, triangle: Any) -> Any:
         scaled = (z - location) * ops.exp(-log_scale)
         white: list[Any] = []  # forward substitution, unrolled: the solvers do not broadcast over samples
         for row in range(self.n_labels):

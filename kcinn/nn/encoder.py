@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import KcinnError
 from kcinn.nn.emulator import Emulator
@@ -60,6 +60,11 @@ class Encoder(keras.layers.Layer):
 
     def build(self, flux_shape=None, inverse_variance_shape=None):
         self.built = True
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """Where in the frame each target stands, the inverse of `order`."""
+        return np.argsort(self.order)
 
     @property
     def n_context(self) -> int:
