@@ -11,12 +11,13 @@ TensorFlow, and on TensorFlow.
 
 import argparse
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 
 import keras
 import numpy as np
+from flow_speed import operations
+from stages import timed
 
 from kcinn.config import Config
 from kcinn.model import CINN, load
@@ -72,16 +73,6 @@ def spectra(model: CINN, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return noisy.astype("float32"), error, np.zeros_like(error)
 
 
-def seconds(function, *arrays, repeats: int) -> float:
-    function(*arrays)  # compiles
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function(*arrays)
-        taken.append(time.perf_counter() - start)
-    return float(np.median(taken))
-
-
 def product_rate(model: CINN, precision: str, repeats: int) -> float:
     """Operations per second of a product of large square matrices; many in a row, so that fetching does not count."""
     n_products, dtype = 8, "bfloat16" if precision == "bfloat16" else "float32"
@@ -93,15 +84,7 @@ def product_rate(model: CINN, precision: str, repeats: int) -> float:
         return keras.ops.cast(keras.ops.sum(a, axis=1), "float32")
 
     matrix = np.random.default_rng(0).standard_normal((SIDE, SIDE), dtype="float32") / SIDE**0.5
-    return n_products * 2.0 * SIDE**3 / seconds(Compiled(products, model), matrix, repeats=repeats)
-
-
-def flow_operations(model: CINN, n_samples: int) -> float:
-    """Multiplications and additions in the products of the flow, per spectrum."""
-    member = model.flow.members[0]
-    kernels = [weight for weight in member.trainable_variables if len(weight.shape) == 2]
-    once = int(np.prod(member.conditioner.kernel.shape))  # per spectrum; all other products are per sample
-    return 2.0 * (once + n_samples * (sum(int(np.prod(kernel.shape)) for kernel in kernels) - once))
+    return n_products * 2.0 * SIDE**3 / timed(products, model, [(matrix,)], repeats)
 
 
 def measure(name: str, precision: str, batch: int, n_samples: int, repeats: int) -> dict[str, float]:
@@ -109,8 +92,7 @@ def measure(name: str, precision: str, batch: int, n_samples: int, repeats: int)
     model = made(name, precision)
     arrays = spectra(model, batch)
     noise = model.flow.draw_noise(range(batch), n_samples)
-    encode = Compiled(lambda flux, error, mask: model.encode(flux, error, mask), model)
-    encoding = encode(*arrays)
+    encoding = Compiled(model.encode, model)(*arrays)
 
     def draw(noise, encoding):
         drawn = model.draw_encoded(noise, encoding)
@@ -120,20 +102,20 @@ def measure(name: str, precision: str, batch: int, n_samples: int, repeats: int)
         return draw(noise, model.encode(flux, error, mask))
 
     stages = {
-        "encode": seconds(encode, *arrays, repeats=repeats),
-        "draw": seconds(Compiled(draw, model), noise, encoding, repeats=repeats),
-        "whole": seconds(Compiled(whole, model), *arrays, noise, repeats=repeats),
+        "encode": timed(model.encode, model, [arrays], repeats),
+        "draw": timed(draw, model, [(noise, encoding)], repeats),
+        "whole": timed(whole, model, [(*arrays, noise)], repeats),
     }
-    rate, operations = product_rate(model, precision, repeats), flow_operations(model, n_samples)
+    rate, count = product_rate(model, precision, repeats), operations(model.flow.members[0], 1, n_samples)
     return {
         **{f"{stage}_ms_per_spectrum": 1e3 * taken / batch for stage, taken in stages.items()},
         "spectra_per_second": batch / stages["whole"],
         "minutes_for_four_million": SURVEY * stages["whole"] / batch / 60.0,
-        "flow_gflop_per_spectrum": operations / 1e9,
+        "flow_gflop_per_spectrum": count / 1e9,
         "spectrum_kilobytes": 3 * 4 * model.instrument.n_pixels / 1e3,
         "samples_kilobytes": 4 * n_samples * len(model.label_space) / 1e3,
         "product_tflops": rate / 1e12,
-        "flow_share_of_product_rate": operations * batch / stages["draw"] / rate,
+        "flow_share_of_product_rate": count * batch / stages["draw"] / rate,
     }
 
 

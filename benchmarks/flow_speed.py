@@ -41,10 +41,7 @@ def main() -> None:
         sampling.append(seconds(sampler, noise, context))
         multiplying.append(seconds(product, left, right))
 
-    kernels = [weight for weight in flow.trainable_variables if len(weight.shape) == 2]
-    once = options.context * sum(flow.conditioner.kernel.shape[1:])  # per spectrum, all other products per sample
-    each = sum(int(np.prod(kernel.shape)) for kernel in kernels) - once
-    flow_rate = 2.0 * (options.spectra * once + n_rows * each) / np.median(sampling)
+    flow_rate = operations(flow, options.spectra, options.samples) / np.median(sampling)
     product_rate = 2.0 * n_rows * 512 * 512 / np.median(multiplying)
     print(f"backend {keras.backend.backend()}, {options.transform}, {options.labels} labels, depth {options.depth}, ")
     print(f"width {options.width}, {options.spectra} spectra x {options.samples} samples, {options.repeats} repeats")
@@ -52,6 +49,14 @@ def main() -> None:
     print(f"sampler GFLOP/s       {flow_rate / 1e9:12.1f}")
     print(f"matrix product GFLOP/s{product_rate / 1e9:12.1f}")
     print(f"share                 {flow_rate / product_rate:12.2f}")
+
+
+def operations(flow: ConditionalFlow, n_spectra: int, n_samples: int) -> float:
+    """Multiplications and additions in the products that sampling takes."""
+    kernels = [weight for weight in flow.trainable_variables if len(weight.shape) == 2]
+    once = int(np.prod(flow.conditioner.kernel.shape))  # per spectrum, all other products per sample
+    each = sum(int(np.prod(kernel.shape)) for kernel in kernels) - once
+    return 2.0 * n_spectra * (once + n_samples * each)
 
 
 def seconds(function, *arrays) -> float:

@@ -45,19 +45,15 @@ def main() -> None:
     stars = test_stars(model, grid, options.n, options.held_out, options.seed)
     seen = mock_spectra(stars.grid, model.observation.at(options.snr), seed=options.seed)
     print(f"{len(stars)} stars, S/N {options.snr:g} per angstrom; {stars.provenance}")
-    print(
-        f"{'missing':20s} {'68 %: mean':>10s} {'least':>7s} {'most':>7s} {'95 %: mean':>11s} {'least':>7s} {'most':>7s}"
-    )
+    columns = [f"{level} % {what}" for level in (68, 95) for what in ("mean", "least", "most")]
+    print(f"{'missing':20s}" + "".join(f"{column:>12s}" for column in columns))
     for name, mask in masks(model, len(seen)):
         spectra = Spectra(
             seen.wavelength, seen.flux, error=seen.error, mask=seen.mask | mask, ids=seen.ids, medium=seen.medium
         )
         result = recovery(kcinn.predict(model, spectra, n_samples=1000, gap=False).samples, stars.truth)
         shares = [f(share) for share in (result.coverage68, result.coverage95) for f in (np.mean, np.min, np.max)]
-        print(
-            f"{name:20s} "
-            + " ".join(f"{share:{width}.1%}" for share, width in zip(shares, (10, 7, 7, 11, 7, 7), strict=True))
-        )
+        print(f"{name:20s}" + "".join(f"{share:12.1%}" for share in shares))
 
 
 if __name__ == "__main__":

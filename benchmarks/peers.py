@@ -1,6 +1,6 @@
 """Sampling and training of one flow in kcinn and in other packages, on this machine, in turn in one run.
 
-    pip install ".[bench]"
+    pip install ".[peers]"
     python benchmarks/peers.py [-o peers] [--rounds 7] [--only kcinn-tensorflow freia ...]
 
 Affine couplings of one size everywhere: eight blocks that change both halves of eight labels (sixteen that change one
@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -77,10 +78,10 @@ def bayesflow() -> tuple[Job, Job]:
             with keras.StatelessScope(state_mapping=list(zip(network.variables, weights, strict=True))):
                 return network(z, conditions=context, inverse=True)
 
-        weights, compiled = [variable.value for variable in network.variables], jax.jit(inverse)
+        compiled = jax.jit(inverse)
 
-        def draw(z, context):
-            return compiled(weights, z, context)
+        def draw(z, context):  # training donates the weights of before
+            return compiled([variable.value for variable in network.variables], z, context)
 
     rng = np.random.default_rng(0)
     return (
@@ -257,19 +258,21 @@ class Package:
 
     def __init__(self, name: str) -> None:
         environment = {**os.environ, "KERAS_BACKEND": PACKAGES[name][1], "TF_CPP_MIN_LOG_LEVEL": "3"}
-        self.name = name
+        self.name, self.said = name, tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - for as long as the process; a pipe would fill
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--worker", name], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said,
         )  # fmt: skip
 
     def seconds(self, job: str) -> float:
-        assert self.process.stdin and self.process.stdout and self.process.stderr
-        print(job, file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit(f"{self.name} ended:\n{self.process.stderr.read()[-2000:]}")
-        return float(answer)
+        assert self.process.stdin and self.process.stdout
+        try:
+            print(job, file=self.process.stdin, flush=True)
+            return float(self.process.stdout.readline())
+        except (BrokenPipeError, ValueError):  # it has ended: no answer
+            self.process.wait()
+            self.said.seek(0)
+            sys.exit(f"{self.name} ended:\n{self.said.read()[-2000:]}")
 
 
 def sgemm() -> float:
