@@ -79,7 +79,7 @@ def encoder_stages(model, batches, repeats):
     encoder, rates = model.encoder, {}
     inputs = [model._checked(batch.spectra.flux, batch.spectra.error, batch.spectra.mask) for batch in batches]
     inputs = [(spectra["flux"], spectra["error"], spectra["mask"]) for spectra in inputs]
-    if hasattr(encoder, "_descend"):
+    if hasattr(encoder, "_approach"):
 
         def search(flux, error, mask):
             return encoder._search(flux, model._weight(error, mask))
@@ -87,14 +87,12 @@ def encoder_stages(model, batches, repeats):
         def gram(flux, error, mask):
             return encoder._block_gram(encoder._block_weight(model._weight(error, mask)))
 
-        def descend(flux, error, mask):
-            weight = model._weight(error, mask)
-            velocity, phi = encoder._search(flux, weight)
-            return encoder._descend(phi, velocity, *encoder._back(velocity, flux, weight))
+        def approach(flux, error, mask):
+            return encoder._approach(flux, model._weight(error, mask))
 
         rates["encoder: search of velocity and start"] = timed(search, model, inputs, repeats)
         rates["encoder: normal matrices of the components"] = timed(gram, model, inputs, repeats)
-        rates["encoder: search, matrices and descent"] = timed(descend, model, inputs, repeats)
+        rates["encoder: search, matrices and fit to components"] = timed(approach, model, inputs, repeats)
     rates["encoder: all"] = timed(model.encode, model, inputs, repeats)
     rates["encoder and signs of outliers"] = timed(model.encode_and_measure, model, inputs, repeats)
     return rates

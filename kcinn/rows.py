@@ -15,8 +15,8 @@ ENCODE_BATCH = 128
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
-class Compression(keras.Model):
-    """From a synthetic row (labels and residual) through observation and encoder to what the flow is trained on."""
+class Observing(keras.Model):
+    """From synthetic rows, labels and residuals, to spectra as a detector would see them."""
 
     def __init__(self, cinn: CINN):
         super().__init__(autocast=False)
@@ -26,18 +26,37 @@ class Compression(keras.Model):
     def call(self, inputs):
         cinn, phi = self.cinn, inputs["phi"]
         flux, error, mask = cinn.observe(cinn.emulator.flux(cinn.emulator(phi) + inputs["residual"]))
-        encoding = cinn.encode(flux, error, mask)
-        targets = keras.ops.stack([phi[:, i] for i in cinn.encoder.targets], axis=1)
+        return {"phi": phi, "flux": flux, "error": error, "mask": mask}
+
+
+@keras.saving.register_keras_serializable(package="kcinn")
+class Compression(keras.Model):
+    """From observed synthetic spectra and their labels through the encoder to what the flow is trained on."""
+
+    def __init__(self, cinn: CINN):
+        super().__init__(autocast=False)
+        self.cinn = cinn
+        self.built = True
+
+    def call(self, inputs):
+        cinn = self.cinn
+        encoding = cinn.encode(inputs["flux"], inputs["error"], inputs["mask"])
+        targets = keras.ops.take(inputs["phi"], cinn.encoder.targets, axis=1)
         u, log_det = cinn.to_frame(targets, encoding)
         return {"theta": u, "context": encoding.context, "log_det": log_det}
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
-class JointTraining(Compression):
-    """The same with the flow behind it, so that encoder and flow learn together, on new draws at every step."""
+class JointTraining(keras.Model):
+    """Both, with the flow behind them, so that encoder and flow learn together, on new draws at every step."""
+
+    def __init__(self, cinn: CINN):
+        super().__init__(autocast=False)
+        self.cinn, self.observing, self.compression = cinn, Observing(cinn), Compression(cinn)
+        self.built = True
 
     def call(self, inputs):
-        row = super().call(inputs)
+        row = self.compression(self.observing(inputs))
         return self.cinn.flow.log_density(row["theta"], self.cinn.standardise(row["context"])) + row["log_det"]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -72,10 +91,9 @@ class Rows:
             labels = np.where(inside[:, None], proposal, labels)
         return self._pack(labels, star)
 
-    def own(self, draws: int) -> dict[str, NDArray[np.float32]]:
-        """Every star `draws` times with its own labels, that is with its own spectrum."""
-        star = np.tile(np.arange(len(self.labels)), draws)
-        return self._pack(self.labels[star], star)
+    def own(self) -> dict[str, NDArray[np.float32]]:
+        """Every star with its own labels, that is with its own spectrum."""
+        return self._pack(self.labels, np.arange(len(self.labels)))
 
     def _pack(self, labels: NDArray[np.float64], star: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         phi = self.space.to_unbounded(labels).astype(np.float32)
@@ -83,14 +101,27 @@ class Rows:
         return {"phi": phi, "residual": (size * self.residual[star]).astype(np.float32)}
 
 
-def encode(compression: keras.Model, rows: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Run `compression` over all rows in batches of one size."""
-    n = len(rows["phi"])
-    if not compression.compiled:
-        compression.compile(jit_compile=jit_pays(n * compression.cinn.instrument.n_pixels))
-    pieces = []
-    for start in range(0, n, ENCODE_BATCH):
-        index = np.minimum(np.arange(start, start + ENCODE_BATCH), n - 1)
-        piece = compression.predict_on_batch({key: value[index] for key, value in rows.items()})
-        pieces.append({key: np.asarray(value)[: n - start] for key, value in piece.items()})
-    return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+class RowEncoder:
+    """Observes rows and encodes them, in batches of one size; the two are compiled apart, see `jit_pays`."""
+
+    def __init__(self, model: CINN) -> None:
+        self.model, self.observing, self.compression = model, Observing(model), Compression(model)
+
+    def __call__(
+        self, rows: dict[str, NDArray[np.float32]], *, seed: int | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Compressed rows, of the noise and gaps that belong to `seed`, or of those that come next."""
+        n = len(rows["phi"])
+        if not self.compression.compiled:
+            n_values = n * self.model.instrument.n_pixels
+            self.observing.compile(jit_compile=jit_pays(n_values, draws=True))
+            self.compression.compile(jit_compile=jit_pays(n_values))
+        if seed is not None:
+            self.model.observe.reseed(seed)
+        pieces = []
+        for start in range(0, n, ENCODE_BATCH):
+            index = np.minimum(np.arange(start, start + ENCODE_BATCH), n - 1)
+            observed = self.observing.predict_on_batch({key: value[index] for key, value in rows.items()})
+            piece = self.compression.predict_on_batch(observed)
+            pieces.append({key: np.asarray(value)[: n - start] for key, value in piece.items()})
+        return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}

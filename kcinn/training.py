@@ -20,14 +20,14 @@ from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.model import CINN
+from kcinn.nn.compiled import jit_pays
 from kcinn.nn.observe import Observation
 from kcinn.optimisation import callbacks, schedule
-from kcinn.rows import Compression, JointTraining, Rows, encode
+from kcinn.rows import JointTraining, RowEncoder, Rows
 from kcinn.synthesis.gap import synthetic_gap
 
 logger = logging.getLogger("kcinn")
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
-VALIDATION_DRAWS = 2  # noise draws per validation spectrum
 N_START = 1024  # spectra among which the Fisher encoder seeks its start
 
 
@@ -120,10 +120,11 @@ def fit(
     logger.info("Emulator: rms error %.4f, %.0f s", summary["emulator_rms"], summary["emulator_seconds"])
     if config.encoder == "fisher":
         _set_start_and_order(model, parts[0])
-        _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
+        held_out = _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
     else:
-        _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
-    model.learn_outliers(parts[2], seed=seed)
+        held_out = _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
+    model.calibrate(parts[2], seed=seed)
+    summary["log_density"] = _log_density(model, held_out)
     summary["seconds"] = time.perf_counter() - seconds
     logger.info("Flow: log density %.3f of held-out stars, %.0f s", summary["log_density"], summary["seconds"])
     return model
@@ -171,17 +172,15 @@ def _set_start_and_order(model: CINN, stars: SyntheticGrid) -> None:
 def _train_flow(
     model: CINN, stars: SyntheticGrid, held_out: SyntheticGrid, config: Config, epochs: int, batch_size: int,
     folder: Path | None, seed: int, verbose: int,
-) -> None:  # fmt: skip
-    """Encode a pool of training spectra once, then train the flow on it."""
-    compression = Compression(model)
-    rows = Rows(model, stars, config.jitter)
+) -> dict[str, NDArray[np.float32]]:  # fmt: skip
+    """Encode a pool of training spectra once, then train the flow on it; return held-out spectra, encoded alike."""
+    encode, rows = RowEncoder(model), Rows(model, stars, config.jitter)
     n_chunks = -(-config.draws // CHUNK)
     chunks = []
     for k in tqdm(range(n_chunks), desc="encode", unit="chunk", disable=None if verbose else True):
-        chunks.append(_encoded_chunk(compression, rows, min(CHUNK, config.draws - k * CHUNK), k, seed, folder))
+        chunks.append(_encoded_chunk(encode, rows, min(CHUNK, config.draws - k * CHUNK), k, seed, folder))
     train = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
-    model.observe.reseed(seed + n_chunks)
-    test = encode(compression, Rows(model, held_out, 0.0).own(VALIDATION_DRAWS))
+    test = encode(Rows(model, held_out, 0.0).own(), seed=seed + n_chunks)
     mean, scale = train["context"].mean(axis=0), train["context"].std(axis=0) + 1e-3
     model.context_mean.assign(mean)
     model.context_scale.assign(scale)
@@ -192,18 +191,17 @@ def _train_flow(
         flow = _twin(member)
         _fit(model, flow, examples, held_out_examples, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
         member.set_weights(flow.get_weights())
-    _calibrate(model, test)
+    return test
 
 
 def _encoded_chunk(
-    compression: keras.Model, rows: Rows, n: int, k: int, seed: int, folder: Path | None
+    encode: RowEncoder, rows: Rows, n: int, k: int, seed: int, folder: Path | None
 ) -> dict[str, NDArray[np.float32]]:
     file = None if folder is None else folder / f"encoded-{k:04d}.npz"
     if file is not None and file.exists():
         with np.load(file, allow_pickle=False) as saved:
             return {key: saved[key] for key in saved.files}
-    compression.cinn.observe.reseed(seed + k)
-    chunk = encode(compression, rows.draw(n, np.random.default_rng([seed, k])))
+    chunk = encode(rows.draw(n, np.random.default_rng([seed, k])), seed=seed + k)
     if file is not None:
         partial = file.with_suffix(".partial.npz")
         np.savez(partial, **chunk)  # type: ignore[arg-type]
@@ -214,29 +212,28 @@ def _encoded_chunk(
 def _train_jointly(
     model: CINN, stars: SyntheticGrid, held_out: SyntheticGrid, config: Config, epochs: int, batch_size: int,
     folder: Path | None, seed: int, verbose: int,
-) -> None:  # fmt: skip
+) -> dict[str, NDArray[np.float32]]:  # fmt: skip
     """Train encoder and flow together; every step draws noise, gaps, velocity and continuum anew."""
     model.emulator.trainable = False
     rows = Rows(model, stars, config.jitter)
     train = rows.draw(max(batch_size, config.draws), np.random.default_rng(seed))
-    test = Rows(model, held_out, 0.0).own(VALIDATION_DRAWS)
-    _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose)
-    row = encode(Compression(model), test)
+    test = Rows(model, held_out, 0.0).own()
+    jit = jit_pays(epochs * len(train["phi"]) * model.instrument.n_pixels, draws=True)
+    _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose, jit=jit)
+    row = RowEncoder(model)(test)
     row["context"] = keras.ops.convert_to_numpy(model.standardise(row["context"]))
-    _calibrate(model, row)
+    return row
 
 
-def _calibrate(model: CINN, row: dict[str, NDArray[np.float32]]) -> None:
-    """Scale the flow's base by encoded held-out spectra, whose context is standardised, and note their log density."""
-    for member in model.flow.members:
-        member.calibrate(row["theta"], row["context"])
+def _log_density(model: CINN, row: dict[str, NDArray[np.float32]]) -> float:
+    """Mean log density of encoded spectra, whose context is standardised."""
     density = keras.ops.convert_to_numpy(model.flow.log_density(row["theta"], row["context"]))
-    model.summary_of_training["log_density"] = float(np.mean(density + row["log_det"]))
+    return float(np.mean(density + row["log_det"]))
 
 
 def _fit(
     model: CINN, trained: keras.Model, train: dict[str, Any], test: dict[str, Any], config: Config, epochs: int,
-    batch_size: int, folder: Path | None, verbose: int, name: str = "flow-0",
+    batch_size: int, folder: Path | None, verbose: int, name: str = "flow-0", jit: bool | str = "auto",
 ) -> None:  # fmt: skip
     n = len(next(iter(train.values()))) // batch_size * batch_size
     if not n:
@@ -252,7 +249,8 @@ def _fit(
             use_ema=True,
             ema_momentum=0.99,
             ema_overwrite_frequency=steps,  # so that what is validated at the end of an epoch is the average
-        )
+        ),
+        jit_compile=jit,
     )
     stop = keras.callbacks.EarlyStopping(patience=config.patience, restore_best_weights=True)
     history = trained.fit(

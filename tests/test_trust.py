@@ -12,13 +12,16 @@ import toy
 from astropy.table import Table
 from click.testing import CliRunner
 
+from kcinn import load
 from kcinn.check import check, check_observed, report
 from kcinn.check import stars as check_stars
 from kcinn.check.synthetic import N_SAMPLES
 from kcinn.cli import main
+from kcinn.diagnostics import recovery
 from kcinn.errors import GridError, KcinnError, ModelError
 from kcinn.flag import Flag
 from kcinn.inference import predict
+from kcinn.model.mock import mock_spectra
 from kcinn.spectra import Spectra
 
 SNR = 150.0
@@ -122,6 +125,21 @@ def test_ordinary_spectra_are_not_outliers(toy_model):
     posterior = predict(toy_model, ordinary, n_samples=FEW)
     assert np.mean(posterior.flag & Flag.OUTLIER > 0) <= 0.02  # 1 percent, and what 1000 spectra allow
     np.testing.assert_array_equal(posterior.flag & Flag.OUTLIER > 0, posterior.diagnostics["outlier"] > 1.0)
+
+
+def test_posteriors_that_are_too_narrow_are_widened(toy_model_file):
+    model, fresh = load(toy_model_file), toy.grid(1000, seed=8)
+    observed = mock_spectra(fresh, model.observation, seed=2)
+    truth = fresh.labels[:, [fresh.label_space.index(name) for name in model.label_space.names]]
+
+    def held():
+        return recovery(predict(model, observed, n_samples=200, gap=False).samples, truth).coverage68.mean()
+
+    for member in model.flow.members:
+        member.base.widen(0.5)
+    assert held() < 0.5
+    model.calibrate(toy.grid(1000, seed=9), seed=3)
+    assert held() == pytest.approx(0.683, abs=0.02)
 
 
 @pytest.fixture(scope="module")

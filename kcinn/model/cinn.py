@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
 
 from kcinn import keras_file
 from kcinn.continuum import divided
@@ -28,7 +29,8 @@ from kcinn.region import Region
 from kcinn.spectra import Spectra
 
 ROWS_PER_CALL = 32
-ORDINARY_SPECTRA = 2048  # by which outliers are told
+ORDINARY_SPECTRA = 2048  # on which a model is calibrated, and by which outliers are told
+CALIBRATION_SAMPLES, CALIBRATION_ROUNDS = 512, 2
 REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
 CONTINUUM_ROUNDS = 3
 MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
@@ -147,21 +149,40 @@ class CINN(Network):
     ) -> tuple[Encoding, dict[str, NDArray[np.float32]]]:
         return self._compiled_encode.in_chunks(batch_size, spectra["flux"], error, spectra["mask"])
 
-    def learn_outliers(self, stars: SyntheticGrid, *, seed: int = 0) -> None:
-        """Learn how far ordinary spectra are from those of the training, see `Outlier`.
+    def calibrate(self, stars: SyntheticGrid, *, seed: int = 0) -> None:
+        """Make intervals hold what they should, and learn how far ordinary spectra are from the training's.
+
+        Each latent variable is scaled so that its inner 68.3 percent hold as many truths, and then all by one factor,
+        so that the labels' central intervals do on average: labels are sums of many latent variables, whose joint shape
+        the flow knows less well. For the thresholds see `Outlier`.
 
         Parameters
         ----------
         stars : SyntheticGrid
             Stars that the training has not seen; each is observed as in the training, if need be several times.
         seed : int
+            Of their noise, and of the samples.
         """
         pieces = []
         for batch in mock_batches(stars, self.observation, n_spectra=ORDINARY_SPECTRA, seed=seed):
             assert batch.error is not None
             spectra = self._checked(batch.flux, batch.error, batch.mask)
-            pieces.append(self._measured(spectra, spectra["error"], ROWS_PER_CALL)[1])
-        self.outlier = Outlier.learn(**{key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]})
+            pieces.append(self._measured(spectra, spectra["error"], ROWS_PER_CALL))
+        encoding, signs = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+        self.outlier = Outlier.learn(**signs)
+        of_star = np.arange(ORDINARY_SPECTRA) % len(stars)
+        labels = stars.labels[of_star][:, list(self.encoder.targets)].astype(np.float32)
+        latent = Compiled(self.latent_encoded, self).in_chunks(ORDINARY_SPECTRA, labels, encoding)
+        for k, member in enumerate(self.flow.members):
+            member.base.calibrate(latent[:, k])
+        noise = self.flow.draw_noise(range(ORDINARY_SPECTRA), CALIBRATION_SAMPLES, seed)
+        for _ in range(CALIBRATION_ROUNDS):
+            n_rows = rows_in_cache(CALIBRATION_SAMPLES, ROWS_PER_CALL)
+            drawn = self._compiled_draw.in_chunks(n_rows, noise, encoding)["labels"]
+            below = np.count_nonzero(drawn < labels[:, None], axis=1)
+            score = np.abs(ndtri((below + 0.5) / (CALIBRATION_SAMPLES + 1.0)))
+            for member in self.flow.members:
+                member.base.widen(np.quantile(score, ndtr(1.0) - ndtr(-1.0)))
 
     def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Whether a reduced chi-square is larger than noise and three times the emulator's typical error allow."""

@@ -226,8 +226,11 @@ class Network(keras.Model):
 
     def latent_of(self, inputs: dict[str, Any]) -> Any:
         """The noise of which the flow's members make the labels, ``(n, n_members, n_targets)``."""
-        encoding = self.encode(inputs["flux"], inputs["error"], inputs["mask"])
-        u, _ = self.to_frame(self._to_unbounded(inputs["labels"]), encoding)
+        return self.latent_encoded(inputs["labels"], self.encode(inputs["flux"], inputs["error"], inputs["mask"]))
+
+    def latent_encoded(self, labels: Any, encoding: Encoding) -> Any:
+        """The same, given what the encoder made of spectra."""
+        u, _ = self.to_frame(self._to_unbounded(labels), encoding)
         context = self.standardise(encoding.context)
         return ops.stack([member.noise_of(u, context) for member in self.flow.members], axis=1)
 

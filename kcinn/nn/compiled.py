@@ -84,11 +84,15 @@ def _without_gradients_on_torch(function: Callable[..., Any]) -> Callable[..., A
     return torch.inference_mode()(function)
 
 
-def jit_pays(n_values: int) -> bool:
-    """Whether a long graph that is to work on this many values, rows times pixels, should be compiled just in time: on
-    JAX it must; XLA for TensorFlow takes ten seconds longer than the plain graph, and is then a third faster."""
+def jit_pays(n_values: int, *, draws: bool = False) -> bool:
+    """Whether a long graph that is to work on this many values, rows times pixels, should be compiled just in time.
+
+    On JAX it must. XLA for TensorFlow takes ten seconds longer than the plain graph, and is then a third faster; but
+    on a CPU it draws random numbers thirty times slower, so a graph that does (`draws`) is better left plain.
+    """
     backend = keras.backend.backend()
-    return backend == "jax" or (backend == "tensorflow" and n_values > MANY)
+    pays = n_values > MANY and (not draws or on_accelerator())
+    return backend == "jax" or (backend == "tensorflow" and pays)
 
 
 def rows_in_cache(n_samples: int, at_most: int) -> int:

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
-from kcinn.nn.levenberg_marquardt import LIMIT, cholesky, minimise, solve
+from kcinn.nn.levenberg_marquardt import LARGEST_STEP, LIMIT, cholesky, minimise, solve
 from kcinn.nn.pixels import continuum_polynomials, follow, follow_known, pixels_per_velocity, rebin, shift
 
 COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
+ROUNDS = 2  # of the fit to components; each begins with a new linearisation of the nuisances
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 STRETCH = 768  # averages of pixels whose derivatives are held at a time
 DAMPING = (1e-2, 1e-3)  # of the first step on components, and on pixels
@@ -32,10 +33,10 @@ class FisherEncoder(Encoder):
     Near its optimum the likelihood is Gaussian in the labels, so the estimate and the Fisher matrix are asymptotically
     sufficient (score compression, Alsing & Wandelt 2018). The fit starts at the nearest of a set of synthetic spectra
     and at the best of a few velocities, about a pixel apart. The spectrum is moved back by whole pixels, so that its
-    noise stays as it is; what is left, less than about a pixel, is a shift of the emulator's spectrum. The fit takes
-    damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963) on the principal components with one weight per
-    block of pixels, and ends with steps on all pixels, in which every pixel has its own weight and a velocity and a
-    low-order continuum per arm are free. Pixels that the best fit misses by more than the noise count less
+    noise stays as it is; what is left, less than about a pixel, is a shift of the emulator's spectrum. The velocity and
+    a low-order continuum per arm are free in the fit. It takes damped Gauss-Newton steps (Levenberg 1944, Marquardt
+    1963), first on the principal components, with one weight per block of pixels and these nuisances, which are nearly
+    linear, marginalised; then on all pixels. There, pixels that the best fit misses by more than the noise count less
     (Student-t weights), and errors grow with the square root of the reduced chi-square where it exceeds one. A last
     step marginalises the emulator's own error along its principal axes.
 
@@ -50,7 +51,7 @@ class FisherEncoder(Encoder):
     n_start : int
         Number of spectra among which the start is sought.
     descent, polish : int
-        Number of steps on components, and on pixels.
+        Number of steps on components, in all rounds together, and on pixels.
     velocity : float, km/s
         The prior of the residual velocity reaches from minus to plus this; a normal of the same variance stands for it.
     continuum : float
@@ -132,10 +133,20 @@ class FisherEncoder(Encoder):
         self.order = tuple(int(i) for i in np.argsort(-variance[list(self.targets)], kind="stable"))
 
     def call(self, flux, inverse_variance):
+        phi, nuisances = self._approach(flux, inverse_variance)
+        return self._polish(phi, nuisances, *self._back(nuisances, flux, inverse_variance))
+
+    def _approach(self, flux, inverse_variance):
+        """Labels ``(n, n_labels)`` and nuisances ``(n, n_nuisances)`` of the fit to components."""
         velocity, phi = self._search(flux, inverse_variance)
-        velocity = self._nudge(velocity, phi, *self._back(velocity, flux, inverse_variance))
-        spectrum = self._back(velocity, flux, inverse_variance)
-        return self._polish(self._descend(phi, velocity, *spectrum), velocity, *spectrum)
+        level = [ops.zeros_like(velocity)] * len(self.polynomials)
+        nuisances = ops.concatenate([*level, velocity / self.velocity_scatter], axis=1)
+        block_weight = self._block_weight(inverse_variance)
+        gram = self._block_gram(block_weight)
+        for _ in range(ROUNDS):
+            spectrum = self._back(nuisances, flux, inverse_variance)
+            phi, nuisances = self._descend(phi, nuisances, gram, block_weight, *spectrum)
+        return phi, nuisances
 
     def _search(self, flux, inverse_variance):
         """The best of some velocities ``(n, 1)``, and the labels of the nearest start there."""
@@ -153,27 +164,32 @@ class FisherEncoder(Encoder):
             best = new
         return best[1:]
 
-    def _back(self, velocity, flux, inverse_variance):
+    def _back(self, nuisances, flux, inverse_variance):
         """The spectrum moved back by the velocity to the nearest pixel, and the number of pixels, at every pixel."""
+        velocity = self.velocity_scatter * nuisances[:, -1:]
         step = self.velocity_step / PARTS  # else whole pixels could hang on the last digit of the velocity
         distance = step * ops.round(velocity / step) * ops.convert_to_tensor(self.pixels_per_velocity)
         whole = ops.round(distance)
         (flux, inside), (weight, _) = (follow(values, whole, self.edges) for values in (flux, inverse_variance))
         return flux, inside * weight, whole
 
-    def _moved(self, spectrum, velocity, whole):
-        """A spectrum at a velocity, as `_back` would move it, and its derivative with respect to the velocity."""
-        pixels_per_velocity = ops.convert_to_tensor(self.pixels_per_velocity)
-        moved, slope = shift(spectrum, velocity * pixels_per_velocity - whole, self.edges)
-        return moved, slope * pixels_per_velocity
+    def _predict(self, coefficients, nuisances, whole):
+        """The emulator's spectrum, moved as `_back` leaves the observed one, its slope with the nuisance of velocity,
+        and what the continuum multiplies it by."""
+        pixels = self.velocity_scatter * ops.convert_to_tensor(self.pixels_per_velocity)
+        spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * pixels - whole, self.edges)
+        return spectrum, slope * pixels, 1.0 + ops.matmul(nuisances[:, :-1], self._curves())
 
-    def _nudge(self, velocity, phi, flux, inverse_variance, whole):
-        """The velocity after a Gauss-Newton step, of at most a pixel, with the spectrum of the start."""
-        moved, slope = self._moved(self.emulator.flux(self.emulator(phi)), velocity, whole)
-        pull = ops.sum(inverse_variance * (flux - moved) * slope, axis=-1, keepdims=True)
-        information = ops.sum(inverse_variance * ops.square(slope), axis=-1, keepdims=True)
-        pull, information = pull - velocity / self.velocity_scatter**2, information + 1.0 / self.velocity_scatter**2
-        return velocity + ops.clip(pull / information, -self.velocity_step, self.velocity_step)
+    def _curves(self):
+        """What a continuum coefficient of one prior standard deviation adds, ``(n_polynomials, n_pixels)``."""
+        return self.continuum * ops.convert_to_tensor(self.polynomials)
+
+    def _pull(self, pulled, spectrum, slope):
+        """How the weighted residuals `pulled` pull at the nuisances ``(n, n_nuisances)`` and coefficients."""
+        continuum = ops.matmul(pulled * spectrum, ops.transpose(self._curves()))
+        velocity = ops.sum(pulled * slope, axis=-1, keepdims=True)
+        projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
+        return ops.concatenate([continuum, velocity], axis=1), projection
 
     def _block_weight(self, inverse_variance):
         n_pixels = self.emulator.n_pixels
@@ -202,12 +218,22 @@ class FisherEncoder(Encoder):
         own = ops.sum(weighted * deviation, axis=-1, keepdims=True)
         return own + ops.min(distance, axis=-1, keepdims=True), ops.matmul(nearest, self.start_phi)
 
-    def _descend(self, phi, velocity, flux, inverse_variance, whole):
-        gram = self._block_gram(self._block_weight(inverse_variance))
+    def _descend(self, phi, nuisances, gram, block_weight, flux, inverse_variance, whole):
+        """Labels and nuisances after steps on components; the spectrum's nuisances are linearised where it begins."""
         reference = self.emulator(phi)
-        moved, _ = self._moved(self.emulator.flux(reference), velocity, whole)
-        residual = inverse_variance * (flux - moved)
-        projection = ops.matmul(residual, ops.transpose(self.emulator.basis))
+        spectrum, slope, continuum = self._predict(reference, nuisances, whole)
+        residual = inverse_variance * (flux - spectrum * continuum)
+        own, projection = self._pull(residual, spectrum, slope)
+        weight = ops.repeat(block_weight, BLOCK, axis=1)[:, : self.emulator.n_pixels]
+        spectrum, slope, weight = (rebin(values, FINE) for values in (spectrum, slope, weight))
+        columns = ops.concatenate([spectrum[:, None] * rebin(self._curves(), FINE), slope[:, None]], axis=1)
+        weighted = FINE * weight[:, None] * columns
+        factor = cholesky(ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(self.n_nuisances))
+        shared = ops.matmul(weighted, ops.transpose(rebin(self.emulator.basis, FINE)))
+        shared = ops.solve_triangular(factor, shared, lower=True)
+        own = ops.solve_triangular(factor, (own - nuisances)[:, :, None], lower=True)
+        gram = gram - ops.matmul(ops.transpose(shared, (0, 2, 1)), shared)
+        projection = projection - ops.matmul(ops.transpose(shared, (0, 2, 1)), own)[:, :, 0]
 
         def evaluate(phi):
             coefficients, jacobian = self.emulator.linearise(phi)
@@ -215,29 +241,30 @@ class FisherEncoder(Encoder):
             pull = ops.matmul(gram, moved[:, :, None])[:, :, 0]
             cost = ops.sum(moved * (pull - 2.0 * projection), axis=-1, keepdims=True)
             cost = cost + ops.sum(ops.square(phi), axis=-1, keepdims=True)
-            return cost, ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi, (jacobian,)
+            return cost, ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi, (jacobian, moved)
 
-        def curvature(jacobian):
+        def curvature(jacobian, _):
             rows = ops.matmul(ops.matmul(jacobian, gram), ops.transpose(jacobian, (0, 2, 1)))
             return rows + ops.eye(phi.shape[1])
 
-        return minimise(evaluate, curvature, phi, steps=self.descent, damping=DAMPING[0])[0]
+        phi, _, (_, moved) = minimise(evaluate, curvature, phi, steps=self.descent // ROUNDS, damping=DAMPING[0])
+        left = own - ops.matmul(shared, moved[:, :, None])
+        move = ops.solve_triangular(ops.transpose(factor, (0, 2, 1)), left, lower=False)[:, :, 0]
+        pixel = min(self.velocity_step / self.velocity_scatter, LARGEST_STEP)
+        most = np.array([LARGEST_STEP] * len(self.polynomials) + [pixel], dtype=np.float32)
+        return phi, nuisances + ops.clip(move, -most, most)
 
-    def _polish(self, phi, velocity, flux, inverse_variance, whole):
+    def _polish(self, phi, nuisances, flux, inverse_variance, whole):
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
-        polynomials = self.continuum * ops.convert_to_tensor(self.polynomials)
         # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
-        basis, curves = rebin(self.emulator.basis, FINE), rebin(polynomials, FINE)
+        basis, curves = rebin(self.emulator.basis, FINE), rebin(self._curves(), FINE)
 
         def evaluate(parameters):
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
             tangents = ops.take(tangents, self.columns, axis=1)
-            spectrum, slope = self._moved(
-                self.emulator.flux(coefficients), self.velocity_scatter * nuisances[:, -1:], whole
-            )
-            slope = self.velocity_scatter * slope
-            residual = flux - spectrum * (1.0 + ops.matmul(nuisances[:, :-1], polynomials))
+            spectrum, slope, continuum = self._predict(coefficients, nuisances, whole)
+            residual = flux - spectrum * continuum
             square = inverse_variance * ops.square(residual)
             chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
             tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
@@ -246,14 +273,8 @@ class FisherEncoder(Encoder):
             weight = inverse_variance / (variance * (1.0 + relative))
             penalty = ops.sum(ops.square(parameters), axis=-1, keepdims=True)
             cost = variance * (self.degrees_of_freedom * ops.sum(ops.log1p(relative), axis=-1, keepdims=True) + penalty)
-            pulled = weight * residual
-            projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
-            pull = [
-                ops.matmul(pulled * spectrum, ops.transpose(polynomials)),
-                ops.sum(pulled * slope, axis=-1, keepdims=True),
-                ops.matmul(tangents, projection[:, :, None])[:, :, 0],
-            ]
-            pull = ops.concatenate(pull, axis=1) - parameters
+            own, projection = self._pull(weight * residual, spectrum, slope)
+            pull = ops.concatenate([own, ops.matmul(tangents, projection[:, :, None])[:, :, 0]], axis=1) - parameters
             return cost, pull, (tangents, spectrum, slope, weight, projection, chi_square)
 
         def curvature(tangents, spectrum, slope, weight, *_, errors=None):
@@ -269,9 +290,7 @@ class FisherEncoder(Encoder):
                 total = total + ops.matmul(columns, ops.transpose(columns, (0, 2, 1)))
             return total + ops.eye(total.shape[1])
 
-        ordered = ops.take(phi, self.columns, axis=1)
-        level = [ops.zeros_like(velocity)] * len(self.polynomials)
-        start = ops.concatenate([*level, velocity / self.velocity_scatter, ordered], axis=1)
+        start = ops.concatenate([nuisances, ops.take(phi, self.columns, axis=1)], axis=1)
         parameters, pull, point = minimise(evaluate, curvature, start, steps=self.polish, damping=DAMPING[1])
         *_, projection, chi_square = point
         # one more step with the emulator's error as further nuisances, now that all are nearly linear
