@@ -6,6 +6,7 @@ from keras import ops, tree
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
+ROUNDING = 1e-6  # of the cost in float32: whether it rose by less cannot be told, and the gradient knows better
 RIDGE = 3e-6  # of the diagonal: keeps the factorisation in float32 from failing
 
 
@@ -37,7 +38,7 @@ def minimise(evaluate, curvature_at, start, *, steps, damping):
         move = ops.clip(solve(factor, pull), -LARGEST_STEP, LARGEST_STEP)
         candidate = ops.clip(parameters + move, -LIMIT, LIMIT)
         new = (candidate, *evaluate(candidate))
-        better = new[1] < cost
+        better = new[1] < cost + ROUNDING * ops.abs(cost)
         return tree.map_structure(
             lambda a, b: ops.where(ops.reshape(better, (-1,) + (1,) * (len(b.shape) - 1)), a, b),
             (*new, damping * 0.1),
