@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -14,53 +17,45 @@ from kcinn.region import Region
 ENCODE_BATCH = 128
 
 
-@keras.saving.register_keras_serializable(package="kcinn")
-class Observing(keras.Model):
+def observe(cinn: CINN, rows: dict[str, Any]) -> dict[str, Any]:
     """From synthetic rows, labels and residuals, to spectra as a detector would see them."""
-
-    def __init__(self, cinn: CINN):
-        super().__init__(autocast=False)
-        self.cinn = cinn
-        self.built = True
-
-    def call(self, inputs):
-        cinn, phi = self.cinn, inputs["phi"]
-        flux, error, mask = cinn.observe(cinn.emulator.flux(cinn.emulator(phi) + inputs["residual"]))
-        return {"phi": phi, "flux": flux, "error": error, "mask": mask}
+    flux, error, mask = cinn.observe(cinn.emulator.flux(cinn.emulator(rows["phi"]) + rows["residual"]))
+    return {"phi": rows["phi"], "flux": flux, "error": error, "mask": mask}
 
 
-@keras.saving.register_keras_serializable(package="kcinn")
-class Compression(keras.Model):
+def compress(cinn: CINN, observed: dict[str, Any]) -> dict[str, Any]:
     """From observed synthetic spectra and their labels through the encoder to what the flow is trained on."""
+    encoding = cinn.encode(observed["flux"], observed["error"], observed["mask"])
+    u, log_det = cinn.to_frame(keras.ops.take(observed["phi"], cinn.encoder.targets, axis=1), encoding)
+    return {"theta": u, "context": encoding.context, "log_det": log_det}
 
-    def __init__(self, cinn: CINN):
+
+class Step(keras.Model):
+    """A function of a cINN and of tensors, as a model that Keras compiles."""
+
+    def __init__(self, cinn: CINN, function: Callable[[CINN, dict[str, Any]], Any]):
         super().__init__(autocast=False)
-        self.cinn = cinn
+        self.cinn, self.function = cinn, function
         self.built = True
 
     def call(self, inputs):
-        cinn = self.cinn
-        encoding = cinn.encode(inputs["flux"], inputs["error"], inputs["mask"])
-        targets = keras.ops.take(inputs["phi"], cinn.encoder.targets, axis=1)
-        u, log_det = cinn.to_frame(targets, encoding)
-        return {"theta": u, "context": encoding.context, "log_det": log_det}
+        return self.function(self.cinn, inputs)
 
 
-@keras.saving.register_keras_serializable(package="kcinn")
-class JointTraining(keras.Model):
-    """Both, with the flow behind them, so that encoder and flow learn together, on new draws at every step."""
+class JointTraining(Step):
+    """Encoder and flow, so that they learn together, on new draws at every step."""
 
     def __init__(self, cinn: CINN):
-        super().__init__(autocast=False)
-        self.cinn, self.observing, self.compression = cinn, Observing(cinn), Compression(cinn)
-        self.built = True
-
-    def call(self, inputs):
-        row = self.compression(self.observing(inputs))
-        return self.cinn.flow.log_density(row["theta"], self.cinn.standardise(row["context"])) + row["log_det"]
+        super().__init__(cinn, joint_log_density)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return -keras.ops.mean(y_pred)
+
+
+def joint_log_density(cinn: CINN, rows: dict[str, Any]) -> Any:
+    """Log density of the rows' labels, observed, encoded and given to the flow."""
+    row = compress(cinn, observe(cinn, rows))
+    return cinn.flow.log_density(row["theta"], cinn.standardise(row["context"])) + row["log_det"]
 
 
 class Rows:
@@ -105,19 +100,16 @@ class RowEncoder:
     """Observes rows and encodes them, in batches of one size; the two are compiled apart, see `jit_pays`."""
 
     def __init__(self, model: CINN) -> None:
-        self.model, self.observing, self.compression = model, Observing(model), Compression(model)
+        self.model, self.observing, self.compression = model, Step(model, observe), Step(model, compress)
 
-    def __call__(
-        self, rows: dict[str, NDArray[np.float32]], *, seed: int | None = None
-    ) -> dict[str, NDArray[np.float32]]:
-        """Compressed rows, of the noise and gaps that belong to `seed`, or of those that come next."""
+    def __call__(self, rows: dict[str, NDArray[np.float32]], *, seed: int) -> dict[str, NDArray[np.float32]]:
+        """Compressed rows, with the noise and gaps that belong to `seed`."""
         n = len(rows["phi"])
         if not self.compression.compiled:
             n_values = n * self.model.instrument.n_pixels
             self.observing.compile(jit_compile=jit_pays(n_values, draws=True))
             self.compression.compile(jit_compile=jit_pays(n_values))
-        if seed is not None:
-            self.model.observe.reseed(seed)
+        self.model.observe.reseed(seed)
         pieces = []
         for start in range(0, n, ENCODE_BATCH):
             index = np.minimum(np.arange(start, start + ENCODE_BATCH), n - 1)

@@ -220,7 +220,7 @@ def _train_jointly(
     test = Rows(model, held_out, 0.0).own()
     jit = jit_pays(epochs * len(train["phi"]) * model.instrument.n_pixels, draws=True)
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose, jit=jit)
-    row = RowEncoder(model)(test)
+    row = RowEncoder(model)(test, seed=seed)
     row["context"] = keras.ops.convert_to_numpy(model.standardise(row["context"]))
     return row
 

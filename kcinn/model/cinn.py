@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from kcinn import keras_file
 from kcinn.continuum import divided
@@ -20,6 +20,7 @@ from kcinn.grid import SyntheticGrid
 from kcinn.model.likelihood import Likelihood
 from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
+from kcinn.nn.base import ONE_SIGMA
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.pixels import move
@@ -176,13 +177,13 @@ class CINN(Network):
         for k, member in enumerate(self.flow.members):
             member.base.calibrate(latent[:, k])
         noise = self.flow.draw_noise(range(ORDINARY_SPECTRA), CALIBRATION_SAMPLES, seed)
+        n_rows = rows_in_cache(CALIBRATION_SAMPLES, ROWS_PER_CALL)
         for _ in range(CALIBRATION_ROUNDS):
-            n_rows = rows_in_cache(CALIBRATION_SAMPLES, ROWS_PER_CALL)
             drawn = self._compiled_draw.in_chunks(n_rows, noise, encoding)["labels"]
             below = np.count_nonzero(drawn < labels[:, None], axis=1)
             score = np.abs(ndtri((below + 0.5) / (CALIBRATION_SAMPLES + 1.0)))
             for member in self.flow.members:
-                member.base.widen(np.quantile(score, ndtr(1.0) - ndtr(-1.0)))
+                member.base.widen(np.quantile(score, ONE_SIGMA))
 
     def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Whether a reduced chi-square is larger than noise and three times the emulator's typical error allow."""

@@ -19,6 +19,8 @@ from scipy.special import ndtr, ndtri, stdtrit
 from kcinn.nn.couplings import soft_clamp
 from kcinn.nn.subnet import Subnet
 
+ONE_SIGMA = ndtr(1.0) - ndtr(-1.0)  # share of a normal within one standard deviation
+
 
 @cache
 def tfp_distributions() -> Any | None:
@@ -113,7 +115,7 @@ class Base(keras.layers.Layer):
 
     def calibrate(self, noise: NDArray[np.float32]) -> None:
         """Change `scale` so that the inner 68.3 percent of `noise` ``(n, n_labels)`` come to lie where they should."""
-        self.widen(np.quantile(np.abs(noise), ndtr(1.0) - ndtr(-1.0), axis=0) / self.quantile(ndtr(1.0)))
+        self.widen(np.quantile(np.abs(noise), ONE_SIGMA, axis=0) / self.quantile(ndtr(1.0)))
 
     def widen(self, factor: ArrayLike) -> None:
         """Multiply `scale` by a factor, of all labels or of each."""
