@@ -11,96 +11,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import kcinn
+from model_card import MODELS, write
+
 from kcinn.config import Config
-from kcinn.diagnostics import recovery
 from kcinn.grid import SyntheticGrid
-from kcinn.inference import predict
-from kcinn.model.mock import mock_spectra
-from kcinn.model_file import sha256
 from kcinn.training import fit
 
 CONFIG = Config(emulator_share=0.8, emulator_steps=24000, draws=32768)
 HELD_OUT = 0.05
-SNR = (20.0, 50.0, 100.0, 250.0, 1000.0)
-CARD = """# {name}
-
-A conditional invertible neural network behind a Fisher encoder, trained by kcinn {version} on {spectra} synthetic
-spectra of {stars} stars with `tools/train_model.py`. Load it with `kcinn.load("{name}")`.
-
-- File: `{name}.keras`, {megabytes:.1f} MB, SHA-256 `{sha256}`.
-- Synthesis: `kcinn synthesize`, engine {engine} {engine_version}, {log_gf} oscillator strengths, NLTE for {nlte}.
-- Instrument: {instrument}, {n_pixels} pixels, wavelengths in {medium}.
-- Labels and their prior, uniform inside the region of plausible stars: {labels}.
-- What it expects: spectra normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to
-  {high:g} per angstrom.
-- Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for
-  the median star.
-- Training: {seconds:.0f} s.
-
-Median of the posterior against truth, {n_test} held-out spectra: rms, and the share of truths inside the 68 % interval.
-
-| label | {heads} |
-| --- | {rule} |
-{rows}
-
-Limits: what the engine lacks (`docs/engine.md`). Real spectra that it misses get the typical error of the synthesis on
-top of their own. Carbon-rich cool stars, double-lined binaries and emission lines are not in the training.
-"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grid", type=Path)
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[1] / "data/models")
+    parser.add_argument("-o", "--output", type=Path, default=MODELS)
     options = parser.parse_args()
-    grid = SyntheticGrid.open(options.grid)
-    training, test = grid.split(1.0 - HELD_OUT, HELD_OUT, seed=1)
+    training, test = SyntheticGrid.open(options.grid).split(1.0 - HELD_OUT, HELD_OUT, seed=1)
     model = fit(training, config=CONFIG, checkpoint=options.checkpoint, resume=options.checkpoint is not None)
-    options.output.mkdir(parents=True, exist_ok=True)
-    name = grid.instrument.name
-    file = options.output / f"{name}.keras"
-    model.save(file)
-
-    results = {}
-    for k, snr in enumerate(SNR):
-        spectra = mock_spectra(test, model.observation.at(snr), seed=k)
-        results[snr] = recovery(predict(model, spectra, n_samples=1000, gap=False, verbose=1).samples, test.labels)
-    rows = "\n".join(
-        f"| {label.name} ({label.unit}) | "
-        + " | ".join(f"{result.rms[i]:.3g}, {result.coverage68[i]:.0%}" for result in results.values())
-        + " |"
-        for i, label in enumerate(model.label_space)
-    )
-    card = CARD.format(
-        name=name,
-        version=kcinn.__version__,
-        megabytes=file.stat().st_size / 1e6,
-        sha256=sha256(file),
-        log_gf=grid.metadata["log_gf"],
-        engine=grid.metadata["engine"],
-        engine_version=grid.metadata["engine_version"],
-        nlte=", ".join(grid.metadata["nlte_species"]),
-        instrument=name,
-        n_pixels=grid.instrument.n_pixels,
-        medium=grid.instrument.medium,
-        labels=", ".join(f"{x.name} {x.lower:g} to {x.upper:g} {x.unit}".strip() for x in model.label_space),
-        velocity=model.observation.velocity,
-        low=model.observation.snr[0],
-        high=model.observation.snr[1],
-        continuum=model.observation.continuum,
-        n_test=len(test),
-        heads=" | ".join(f"S/N {snr:g}" for snr in SNR),
-        rule=" | ".join("---" for _ in SNR),
-        rows=rows,
-        **{
-            key: model.summary_of_training[key]
-            for key in ("spectra", "stars", "emulator_rms", "emulator_rms_median", "seconds")
-        },
-    )
-    (options.output / f"{name}.md").write_text(card, encoding="utf-8")
-    print(card)
+    write(model, test, options.output, "on the stars of the early stopping")
 
 
 if __name__ == "__main__":

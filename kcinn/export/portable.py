@@ -156,8 +156,7 @@ class Portable:
 def density(model: CINN, labels: Any, encoding: Encoding) -> Any:
     """Logarithm of the posterior density of labels ``(n, n_samples, n_labels)``; minus infinity outside the box."""
     phi = model._to_unbounded(labels)
-    u, log_det = model.to_frame(phi, encoding)
-    inside_box = model.flow.log_density(u, model.standardise(encoding.context)) + log_det + model._log_stretch(phi)
+    inside_box = model.density_encoded(phi, encoding) + model._log_stretch(phi)
     lower, upper = model._edges()
     inside = ops.all((labels >= lower) & (labels <= upper), axis=-1)
     return ops.where(inside, inside_box, -np.inf)

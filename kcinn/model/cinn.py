@@ -20,7 +20,6 @@ from kcinn.grid import SyntheticGrid
 from kcinn.model.likelihood import Likelihood
 from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
-from kcinn.nn.base import ONE_SIGMA
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.pixels import move
@@ -30,7 +29,7 @@ from kcinn.region import Region
 from kcinn.spectra import Spectra
 
 ROWS_PER_CALL = 32
-ORDINARY_SPECTRA = 2048  # on which a model is calibrated, and by which outliers are told
+ORDINARY_SPECTRA = 4096  # on which a model is calibrated, and by which outliers are told
 CALIBRATION_SAMPLES, CALIBRATION_ROUNDS = 512, 2
 REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
 CONTINUUM_ROUNDS = 3
@@ -153,9 +152,9 @@ class CINN(Network):
     def calibrate(self, stars: SyntheticGrid, *, seed: int = 0) -> None:
         """Make intervals hold what they should, and learn how far ordinary spectra are from the training's.
 
-        Each latent variable is scaled so that its inner 68.3 percent hold as many truths, and then all by one factor,
-        so that the labels' central intervals do on average: labels are sums of many latent variables, whose joint shape
-        the flow knows less well. For the thresholds see `Outlier`.
+        Each latent variable is scaled so that its inner 68.3 percent hold as many truths; then `Widths` are learned, so
+        that central intervals of the labels do at every S/N: labels are sums of many latent variables, whose joint
+        shape the flow knows less well. For the thresholds see `Outlier`.
 
         Parameters
         ----------
@@ -181,9 +180,7 @@ class CINN(Network):
         for _ in range(CALIBRATION_ROUNDS):
             drawn = self._compiled_draw.in_chunks(n_rows, noise, encoding)["labels"]
             below = np.count_nonzero(drawn < labels[:, None], axis=1)
-            score = np.abs(ndtri((below + 0.5) / (CALIBRATION_SAMPLES + 1.0)))
-            for member in self.flow.members:
-                member.base.widen(np.quantile(score, ONE_SIGMA))
+            self.widths.learn(ndtri((below + 0.5) / (CALIBRATION_SAMPLES + 1.0)), encoding.snr)
 
     def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Whether a reduced chi-square is larger than noise and three times the emulator's typical error allow."""

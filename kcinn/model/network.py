@@ -20,9 +20,11 @@ from kcinn.nn.conv_encoder import ConvEncoder
 from kcinn.nn.dense_encoder import DenseEncoder
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.fisher_encoder import FisherEncoder
+from kcinn.nn.levenberg_marquardt import LIMIT
 from kcinn.nn.mixture import FlowMixture
 from kcinn.nn.observe import Observation, Observe
 from kcinn.nn.resimulation import largest_misfit
+from kcinn.nn.widths import Widths
 from kcinn.outlier import Outlier
 
 ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder, "conv": ConvEncoder}
@@ -37,7 +39,8 @@ class Network(keras.Model):
     Labels live in a box; inside, the network works on `phi`, in which the uniform prior of the box is a standard
     normal, so that no sample can leave the box. An encoder turns a spectrum into a context and a frame (location and
     scale triangle); the flow models the labels in that frame, its far tails compressed:
-    ``u = 3 asinh(factor^T (phi - location) / 3)``.
+    ``u = 3 asinh(factor^T (phi - location) / 3)``. Last, `Widths` stretch the posterior about its centre, the image of
+    no noise.
 
     Parameters
     ----------
@@ -101,6 +104,7 @@ class Network(keras.Model):
         self.encoder = ENCODERS[encoder["kind"]](self.emulator, wavelength, arm_pixels, indices, **options)
         self.observe = Observe(self.observation, wavelength, arm_pixels)
         self.flow = FlowMixture(len(targets), **flow)
+        self.widths = Widths(len(targets))
         n_context = self.encoder.n_context
         self.context_mean = self.add_weight(
             shape=(n_context,), name="context_mean", initializer="zeros", trainable=False
@@ -125,15 +129,14 @@ class Network(keras.Model):
         """Encode spectra, and measure what `Outlier` takes: how far each is from spectra of the training."""
         encoding, weight = self.encode(flux, error, mask), self._weight(error, mask)
         n_pixels = ops.sum(ops.cast(weight > 0, "float32"), axis=-1)
-        snr = ops.sqrt(ops.sum(weight, axis=-1) / ops.maximum(n_pixels, 1.0))
-        peak, best_fit = ops.zeros_like(snr), self.encoder.best_fit(encoding)
+        peak, best_fit = ops.zeros_like(n_pixels), self.encoder.best_fit(encoding)
         if best_fit is not None:
             peak = largest_misfit(self.emulator, self.observe, best_fit, encoding.velocity, flux, weight)
         return encoding, {
             "context": (encoding.context - self.context_mean) / self.context_scale,
             "chi_square": encoding.chi_square,
             "peak": peak,
-            "snr": snr,
+            "snr": encoding.snr,
             "n_pixels": n_pixels,
         }
 
@@ -145,10 +148,9 @@ class Network(keras.Model):
         """
         best = self.encoder.best_fit(encoding)
         if best is None:
-            quiet = ops.repeat(ops.zeros_like(encoding.location)[:, None], len(self.flow.members), axis=1)
-            centre = ops.mean(self.draw_encoded(quiet, encoding)["labels"], axis=1)
+            centre = ops.clip(self._centre(encoding), -LIMIT, LIMIT)
             middle = ops.zeros_like(centre[:, :1])
-            columns = dict(zip(self.label_space.names, ops.unstack(self._to_unbounded(centre), axis=1), strict=True))
+            columns = dict(zip(self.label_space.names, ops.unstack(centre, axis=1), strict=True))
             best = ops.concatenate(
                 [columns[name][:, None] if name in columns else middle for name in self.full_space.names], axis=1
             )
@@ -187,24 +189,21 @@ class Network(keras.Model):
 
     def log_density(self, phi: Any, flux: Any, error: Any, mask: Any) -> Any:
         """``log p(phi | spectrum)`` of the unbounded labels, ``(n,)``."""
-        encoding = self.encode(flux, error, mask)
-        u, log_det = self.to_frame(phi, encoding)
-        return self.flow.log_density(u, self.standardise(encoding.context)) + log_det
+        return self.density_encoded(phi[:, None], self.encode(flux, error, mask))[:, 0]
+
+    def density_encoded(self, phi: Any, encoding: Encoding) -> Any:
+        """The same of unbounded labels ``(n, n_samples, n_targets)``, given what the encoder made of spectra."""
+        u, log_det = self.to_frame(self._unstretched(phi, encoding), encoding)
+        shrinkage = ops.sum(ops.log(self.widths(encoding.snr)), axis=-1, keepdims=True)
+        return self.flow.log_density(u, self.standardise(encoding.context)) + log_det - shrinkage
 
     def draw_encoded(self, noise: Any, encoding: Encoding, density: bool = False) -> dict[str, Any]:
         """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, given what the encoder made of spectra.
 
         With `density`, `log_prob` ``(n, n_samples)`` is the logarithm of the posterior density of every draw.
         """
-        context = self.standardise(encoding.context)
-        u = ops.clip(self.flow.transform(noise, context), -FARTHEST, FARTHEST)
-        z = TAIL * ops.sinh(u / TAIL)
-        n_targets = len(self.label_space)
-        identity = ops.eye(n_targets) + ops.zeros_like(encoding.factor)
-        inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
-        place = self.encoder.place
-        location, inverse = ops.take(encoding.location, place, axis=1), ops.take(inverse, place, axis=2)
-        phi = location[:, None] + ops.matmul(z, inverse)
+        centre = self._centre(encoding)[:, None]
+        phi = centre + self.widths(encoding.snr)[:, None] * (self._from_noise(noise, encoding) - centre)
         unit = 0.5 * (1.0 + ops.erf(phi / math.sqrt(2.0)))
         lower, upper = self._edges()
         drawn = {
@@ -212,13 +211,32 @@ class Network(keras.Model):
             "chi_square": encoding.chi_square,
             "velocity": encoding.velocity,
             "velocity_error": encoding.velocity_error,
-            "extrapolation": ops.max(ops.abs(context), axis=-1),
+            "extrapolation": ops.max(ops.abs(self.standardise(encoding.context)), axis=-1),
         }
         if density:
             phi = self._to_unbounded(drawn["labels"])  # where a label was cut at the edge, its density is that there
-            u, log_det = self.to_frame(phi, encoding)
-            drawn["log_prob"] = self.flow.log_density(u, context) + log_det + self._log_stretch(phi)
+            drawn["log_prob"] = self.density_encoded(phi, encoding) + self._log_stretch(phi)
         return drawn
+
+    def _from_noise(self, noise: Any, encoding: Encoding) -> Any:
+        """Unbounded labels that the flow makes of noise ``(n, n_samples, n_targets)``."""
+        u = self.flow.transform(noise, self.standardise(encoding.context))
+        z = TAIL * ops.sinh(ops.clip(u, -FARTHEST, FARTHEST) / TAIL)
+        identity = ops.eye(len(self.label_space)) + ops.zeros_like(encoding.factor)
+        inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
+        place = self.encoder.place
+        location, inverse = ops.take(encoding.location, place, axis=1), ops.take(inverse, place, axis=2)
+        return location[:, None] + ops.matmul(z, inverse)
+
+    def _centre(self, encoding: Encoding) -> Any:
+        """What the members of the flow make of no noise, on average: unbounded labels ``(n, n_targets)``."""
+        quiet = ops.repeat(ops.zeros_like(encoding.location)[:, None], len(self.flow.members), axis=1)
+        return ops.mean(self._from_noise(quiet, encoding), axis=1)
+
+    def _unstretched(self, phi: Any, encoding: Encoding) -> Any:
+        """Unbounded labels ``(n, n_samples, n_targets)`` as they are without `Widths`."""
+        centre = self._centre(encoding)[:, None]
+        return centre + (phi - centre) / self.widths(encoding.snr)[:, None]
 
     def call(self, inputs: dict[str, Any]) -> Any:
         phi = self._to_unbounded(inputs["labels"])
@@ -230,7 +248,8 @@ class Network(keras.Model):
 
     def latent_encoded(self, labels: Any, encoding: Encoding) -> Any:
         """The same, given what the encoder made of spectra."""
-        u, _ = self.to_frame(self._to_unbounded(labels), encoding)
+        phi = self._unstretched(self._to_unbounded(labels)[:, None], encoding)[:, 0]
+        u, _ = self.to_frame(phi, encoding)
         context = self.standardise(encoding.context)
         return ops.stack([member.noise_of(u, context) for member in self.flow.members], axis=1)
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri, stdtrit
 
@@ -115,10 +115,7 @@ class Base(keras.layers.Layer):
 
     def calibrate(self, noise: NDArray[np.float32]) -> None:
         """Change `scale` so that the inner 68.3 percent of `noise` ``(n, n_labels)`` come to lie where they should."""
-        self.widen(np.quantile(np.abs(noise), ONE_SIGMA, axis=0) / self.quantile(ndtr(1.0)))
-
-    def widen(self, factor: ArrayLike) -> None:
-        """Multiply `scale` by a factor, of all labels or of each."""
+        factor = np.quantile(np.abs(noise), ONE_SIGMA, axis=0) / self.quantile(ndtr(1.0))
         self.scale.assign((ops.convert_to_numpy(self.scale) * factor).astype(np.float32))
 
     def load_own_variables(self, store: Any) -> None:

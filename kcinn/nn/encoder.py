@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import KcinnError
@@ -23,6 +24,7 @@ class Encoding(NamedTuple):
     the flow works: it models ``factor^T (phi - location)``. `context` ``(n, n_context)`` is what it is conditioned on.
     `chi_square` ``(n,)`` is the reduced chi-square of the best fit, `velocity` ``(n,)`` in km/s the shift of that fit,
     `velocity_error` ``(n,)`` its standard deviation with all else marginalised; both are 0 of an encoder without a fit.
+    `snr` ``(n,)`` is the signal-to-noise ratio per pixel, root of the mean inverse variance of pixels that are used.
     """
 
     context: Any
@@ -31,6 +33,7 @@ class Encoding(NamedTuple):
     chi_square: Any
     velocity: Any
     velocity_error: Any
+    snr: Any
 
 
 class Encoder(keras.layers.Layer):
@@ -70,6 +73,12 @@ class Encoder(keras.layers.Layer):
     def n_context(self) -> int:
         """Length of the context."""
         raise NotImplementedError
+
+    @staticmethod
+    def snr(inverse_variance: Any) -> Any:
+        """Signal-to-noise ratio per pixel ``(n,)``, root of the mean inverse variance of pixels that are used."""
+        n_used = ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1)
+        return ops.sqrt(ops.sum(inverse_variance, axis=-1) / ops.maximum(n_used, 1.0))
 
     def best_fit(self, encoding: Encoding) -> Any | None:
         """All labels of the best fit ``(n, n_labels)`` in the emulator's order, or None if the encoder makes no fit."""

@@ -320,7 +320,10 @@ class FisherEncoder(Encoder):
         information = ops.log(ops.diagonal(factor, axis1=1, axis2=2))
         misfit = [ops.log1p(strain), ops.log(ops.maximum(chi_square, SMALLEST_MISFIT))]
         context = ops.concatenate([phi, information, ops.log1p(step), *shares, *misfit], axis=-1)
-        return Encoding(context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity, velocity_error)
+        return Encoding(
+            context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity, velocity_error,
+            self.snr(inverse_variance),
+        )  # fmt: skip
 
     def _split(self, parameters):
         """Nuisances, and labels in the emulator's order."""

@@ -71,7 +71,8 @@ class LearnedEncoder(Encoder):
         misfit = inverse_variance * ops.square(flux - self.emulator.flux(components))
         chi_square = ops.sum(misfit, axis=-1) / n_good[:, 0]
         nothing = ops.zeros_like(chi_square)
-        return Encoding(ops.relu(features), location, factor, chi_square, nothing, nothing)
+        snr = self.snr(inverse_variance)
+        return Encoding(ops.relu(features), location, factor, chi_square, nothing, nothing, snr)
 
     def get_config(self):
         return {**super().get_config(), "n_features": self.n_features}
