@@ -49,18 +49,12 @@ def set_precision(precision: str) -> None:
 
 def made(name: str, precision: str) -> CINN:
     """The model, its subnets in bfloat16 if that is wanted."""
-    config = load(SHIPPED if name == "paper" else name).get_config()
-    weights = None if name == "paper" else load(name).get_weights()
+    model = load(SHIPPED if name == "paper" else name)
     if name == "paper":
         paper = asdict(Config.paper())
-        keys = ("members", "depth", "width", "hidden", "transform", "base")
-        config["encoder"], config["flow"] = {"kind": "dense"}, {key: paper[key] for key in keys}
-    if precision == "bfloat16":
-        config["flow"] = {**config["flow"], "dtype": "mixed_bfloat16"}
-    model = CINN.from_config(config)
-    if weights is not None:
-        model.set_weights(weights)
-    return model
+        flow = {key: paper[key] for key in ("members", "depth", "width", "hidden", "transform", "base")}
+        model = CINN.from_config({**model.get_config(), "encoder": {"kind": "dense"}, "flow": flow})
+    return model.in_bfloat16() if precision == "bfloat16" else model
 
 
 def spectra(model: CINN, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--without-overshooting", action="store_true", help="atmospheres without overshooting")
     options = parser.parse_args()
     instrument = Instrument.load("4most-hrs-green-red")
-    engine = NLTEEngine(available(), overshooting=not options.without_overshooting)
+    engine = NLTEEngine(available(), overshooting=float(not options.without_overshooting))
     errors = []
     for star, spectra, reference in observed(options, instrument):
         error, scatter = temperature_error(spectra, reference, instrument, engine)

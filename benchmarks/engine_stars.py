@@ -39,6 +39,7 @@ LABELS = {
         }.items()
     },
 }  # fmt: skip
+OVERSHOOTING = {"overshooting": (0.5, 0.1, 0.3, (0.0, 1.0))}  # a uniform prior's standard deviation
 STARTS = ((4500.0, 2.0), (5300.0, 4.2), (6200.0, 4.1))  # Teff, log g
 MODEL_ERROR = (0.015, 0.003)  # of the synthesis, per pixel: at the start, and the least that is believed
 ROUNDS = 10
@@ -49,7 +50,10 @@ TELLURIC = ((6275.0, 6320.0),)  # oxygen, in spectra whose telluric lines were n
 class Fit:
     """One star and one engine."""
 
-    def __init__(self, spectra: Spectra, instrument: Instrument, engine: NLTEEngine, left_out: Iterable) -> None:
+    def __init__(
+        self, spectra: Spectra, instrument: Instrument, engine: NLTEEngine, left_out: Iterable, labels: dict
+    ) -> None:
+        self.labels = labels
         self.instrument, self.engine, self.error = instrument, engine, MODEL_ERROR[0]
         wavelength = instrument.wavelength
         self.flux = spectra.flux[0].copy()
@@ -72,7 +76,7 @@ class Fit:
         return [s for s in self.instrument.arm_slices if self.good[s].sum() > 50]
 
     def spectrum(self, labels: np.ndarray) -> np.ndarray:
-        values = dict(zip(LABELS, labels, strict=True))
+        values = dict(zip(self.labels, labels, strict=True))
         vsini = values.pop("vsini")
         wavelength, flux = self.engine.spectrum(values, windows=self.windows, step=STEP)
         whole = [np.arange(arm.wavelength[0] - 20, arm.wavelength[-1] + 20, STEP) for arm in self.instrument.arms]
@@ -82,11 +86,11 @@ class Fit:
     def step(self, labels: np.ndarray, damping: float) -> tuple[np.ndarray, float, float]:
         """Labels after one step, cost before it, and rms of the residuals."""
         model = self.spectrum(labels)
-        rows = [np.array([s, w]) for _, s, w, _ in LABELS.values()]
+        rows = [np.array([s, w]) for _, s, w, _ in self.labels.values()]
         columns = []
         for k, (size, _) in enumerate(rows):
             moved = labels.copy()
-            moved[k] += size if labels[k] + size < list(LABELS.values())[k][3][1] else -size
+            moved[k] += size if labels[k] + size < list(self.labels.values())[k][3][1] else -size
             columns.append((self.spectrum(moved) - model) / (moved[k] - labels[k]))
         for arm in self._arms():
             x = np.linspace(-1.0, 1.0, arm.stop - arm.start)
@@ -96,7 +100,7 @@ class Fit:
                 columns.append(column)
         jacobian = np.array(columns)[:, self.good]
         prior = np.concatenate([[1.0 / w**2 for _, w in rows], np.full(len(jacobian) - len(rows), 1.0 / 0.05**2)])
-        centre = np.array([start for start, *_ in LABELS.values()])
+        centre = np.array([start for start, *_ in self.labels.values()])
         pull_prior = np.concatenate([prior[: len(labels)] * (centre - labels), np.zeros(len(jacobian) - len(labels))])
         residual = (self.flux - model)[self.good]
         weight = np.full(len(residual), self.error**-2)
@@ -107,7 +111,7 @@ class Fit:
             )
             left = residual - move @ jacobian
             weight = self.error**-2 / (1.0 + (left / (3.0 * self.error)) ** 2)
-        limits = np.array([bounds for *_, bounds in LABELS.values()])
+        limits = np.array([bounds for *_, bounds in self.labels.values()])
         largest = 1.0 * np.array([w for _, w in rows])
         new = np.clip(labels + np.clip(move[: len(labels)], -largest, largest), *limits.T)
         cost = np.sum(np.log1p((left / (3.0 * self.error)) ** 2))
@@ -117,7 +121,7 @@ class Fit:
         """Labels and rms of the fit from the best of `STARTS`."""
         results = []
         for teff, logg in STARTS:
-            labels = np.array([start for start, *_ in LABELS.values()])
+            labels = np.array([start for start, *_ in self.labels.values()])
             labels[:2] = teff, logg
             labels, cost, _ = self.step(self.step(labels, 0.1)[0], 0.1)
             results.append((cost, labels))
@@ -137,17 +141,19 @@ def main() -> None:
     parser.add_argument("--modes", nargs="*", default=["LTE", "NLTE"])
     parser.add_argument("--processes", type=int, default=-1)
     parser.add_argument("--without-overshooting", action="store_true", help="atmospheres without overshooting")
+    parser.add_argument("--free-overshooting", action="store_true", help="fit how much convection overshoots")
     parser.add_argument("--log-gf", choices=LOG_GF, default="listed")
     options = parser.parse_args()
     instrument = Instrument.load("4most-hrs-green-red")
     left_out = [*UNRELIABLE_WINDOWS, *TELLURIC, *([float(x) for x in pair.split("-")] for pair in options.leave_out)]
     stars = [x for x in observed(options, instrument) if not options.only or any(n in x[0] for n in options.only)]
-    names = list(LABELS)
+    labels = LABELS | (OVERSHOOTING if options.free_overshooting else {})
+    names = list(labels)
     for mode in options.modes:
         species = () if mode == "LTE" else [x for x in available() if x not in options.without]
-        engine = NLTEEngine(species, overshooting=not options.without_overshooting, log_gf=options.log_gf)
+        engine = NLTEEngine(species, overshooting=float(not options.without_overshooting), log_gf=options.log_gf)
         fits = Parallel(n_jobs=options.processes)(
-            delayed(Fit(spectra, instrument, engine, left_out).best)() for _, spectra, _ in stars
+            delayed(Fit(spectra, instrument, engine, left_out, labels).best)() for _, spectra, _ in stars
         )
         print(
             f"{mode}: {', '.join(engine.nlte)}\n{'star':22s}   rms  teff, logg, fe_h (minus reference), then the rest"

@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     with np.load(options.file, allow_pickle=False) as file:
         data = {key: file[key] for key in file.files}
-    engine = NLTEEngine(molecules=(), overshooting=not options.without_overshooting)
+    engine = NLTEEngine(molecules=(), overshooting=float(not options.without_overshooting))
     rms: dict[str, list[float]] = {arm: [] for arm in WINDOWS}
     seconds = []
     print(" Teff logg [Fe/H]" + "".join(f"  {arm:>6}: rms    mean    max     at" for arm in WINDOWS))

@@ -51,3 +51,13 @@ def test_a_missing_arm_costs_precision_and_nothing_else(model, stars):
     posterior = kcinn.predict(model, spectra, n_samples=1000, gap=False)
     low, high = posterior.quantile([0.16, 0.84])
     assert 0.55 < np.mean((stars.labels > low) & (stars.labels < high)) < 0.82
+
+
+def test_bfloat16_moves_samples_by_less_than_a_hundredth_of_their_scatter(model, stars, tmp_path):
+    spectra = mock_spectra(stars, model.observation.at(100), seed=1)
+    exact = kcinn.predict(model, spectra, n_samples=1000, gap=False).samples
+    model.in_bfloat16().save(tmp_path / "rounded.keras")
+    rounded = kcinn.predict(tmp_path / "rounded.keras", spectra, n_samples=1000, gap=False).samples
+    moved = np.abs(rounded - exact) / exact.std(axis=1, keepdims=True)
+    assert 0.0 < np.median(moved) < 0.002
+    assert np.quantile(moved, 0.99) < 0.01

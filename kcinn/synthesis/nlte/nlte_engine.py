@@ -41,9 +41,10 @@ class NLTEEngine(Engine):
         Symbols of the elements whose lines depart from LTE; none is pure LTE.
     molecules : iterable of str, optional
         Molecules whose lines are drawn, all that the engine knows unless said.
-    overshooting : bool, optional
-        Whether convection overshoots, as in the ATLAS9 models themselves and in codes that use them. Without, the
-        structures agree with MARCS, and the wings of the Balmer lines of F stars and metal-poor stars are stronger.
+    overshooting : float, optional
+        How much convection overshoots where labels do not say: 1 as in the ATLAS9 models themselves and in codes that
+        use them, 0 not at all. Without, the structures agree with MARCS, and the wings of the Balmer lines of F stars
+        and metal-poor stars are stronger; between, ln T is linear.
     log_gf : {"listed", "solar"}, optional
         Oscillator strengths as the line list has them, which other codes share, or changed until lines have their
         strength in the Sun, which suits real stars: what the list has wrong drops out. Made for NLTE.
@@ -56,9 +57,10 @@ class NLTEEngine(Engine):
 
     Notes
     -----
-    Labels are `teff` (K), `logg`, `fe_h`, `vmic` (km/s, 1 if not given) and ``<symbol>_fe`` for every element of the
-    line list (dex relative to `SOLAR`, 0 if not given). Lithium counts from A(Li) = 1.05, so A(Li) = 1.05 + fe_h +
-    li_fe. Lines are listed for 3920-4358, 5157-5733 and 6097-6793 angstrom only; other wavelengths are refused.
+    Labels are `teff` (K), `logg`, `fe_h`, `vmic` (km/s, 1 if not given), `overshooting` (0 to 1), and ``<symbol>_fe``
+    for every element of the line list (dex relative to `SOLAR`, 0 if not given). Lithium counts from A(Li) = 1.05, so
+    A(Li) = 1.05 + fe_h + li_fe. Lines are listed for 3920-4358, 5157-5733 and 6097-6793 angstrom only; other
+    wavelengths are refused.
 
     Examples
     --------
@@ -77,7 +79,7 @@ class NLTEEngine(Engine):
         nlte: Iterable[str] = (),
         molecules: Iterable[str] = MOLECULES,
         *,
-        overshooting: bool = True,
+        overshooting: float = 1.0,
         log_gf: str = "listed",
     ) -> None:
         self.nlte, self.molecules = tuple(nlte), tuple(molecules)
@@ -91,9 +93,10 @@ class NLTEEngine(Engine):
             "logg": (0.5, 5.0),
             "fe_h": (-3.0, 0.5),
             "vmic": (0.0, 6.0),
+            "overshooting": (0.0, 1.0),
             **{label: (-3.0, 6.0) if label == "li_fe" else (-2.5, 2.5) for label in self._labels},
         }
-        self.defaults = {"vmic": 1.0, **dict.fromkeys(self._labels, 0.0)}
+        self.defaults = {"vmic": 1.0, "overshooting": float(overshooting), **dict.fromkeys(self._labels, 0.0)}
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -123,7 +126,7 @@ class NLTEEngine(Engine):
     def _atmosphere(self, labels: Mapping[str, float]) -> Atmosphere:
         x_fe = {symbol: labels[label] for label, symbol in self._labels.items()}
         composition = abundances(labels["fe_h"], x_fe)
-        return model(labels["teff"], labels["logg"], labels["fe_h"], composition, self.overshooting)
+        return model(labels["teff"], labels["logg"], labels["fe_h"], composition, labels["overshooting"])
 
     def _departures(self, labels: Mapping[str, float], log_tau: NDArray[np.float64]) -> dict[str, Departures]:
         where = {name: labels[name] for name in ("teff", "logg", "fe_h")}
