@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from kcinn.nn.base import ONE_SIGMA
 
-KNOTS = 6  # in the logarithm of the signal-to-noise ratio
+KNOTS = 8  # in the logarithm of the signal-to-noise ratio
 BACKFITS = 3
+# how much of a gap between knots S/N can pass: knots are means of groups, and the outer groups reach on by half a gap
+LEAST = np.array([-0.5] + [0.0] * (KNOTS - 2), "float32")
+MOST = np.array([1.0] * (KNOTS - 2) + [1.5], "float32")
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -40,11 +43,8 @@ class Widths(keras.layers.Layer):
         self.built = True
 
     def call(self, snr: Any) -> Any:
-        knots, values = ops.convert_to_tensor(self.log_snr), ops.convert_to_tensor(self.of_snr)
-        gap = ops.maximum(knots[1:] - knots[:-1], 1e-6)
-        passed = ops.clip((ops.log(ops.maximum(snr, 1e-6))[:, None] - knots[:-1]) / gap, 0.0, 1.0)
-        at = values[:1] + ops.sum(passed * (values[1:] - values[:-1]), axis=-1, keepdims=True)
-        return at * ops.convert_to_tensor(self.of_label)
+        log_snr = ops.log(ops.maximum(snr, 1e-6))
+        return _piecewise(log_snr, self.log_snr, self.of_snr) * ops.convert_to_tensor(self.of_label)
 
     def learn(self, score: NDArray[np.floating], snr: NDArray[np.floating]) -> None:
         """Change the factors so that central 68.3 percent intervals hold as many truths.
@@ -61,7 +61,8 @@ class Widths(keras.layers.Layer):
         knots = np.array([log_snr[group].mean() for group in groups])
         of_label, of_snr = np.ones(size.shape[1]), np.ones(KNOTS)
         for _ in range(BACKFITS):
-            of_label = np.quantile(size / np.interp(log_snr, knots, of_snr)[:, None], ONE_SIGMA, axis=0)
+            at = ops.convert_to_numpy(_piecewise(log_snr, knots, of_snr))
+            of_label = np.quantile(size / at, ONE_SIGMA, axis=0)
             of_snr = np.array([np.quantile(size[group] / of_label, ONE_SIGMA) for group in groups])
         self.log_snr.assign(knots)
         self.of_label.assign(ops.convert_to_numpy(self.of_label) * of_label)
@@ -73,3 +74,11 @@ class Widths(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "n_labels": self.of_label.shape[0]}
+
+
+def _piecewise(x: Any, knots: Any, values: Any) -> Any:
+    """The linear interpolation at `x` ``(n,)``, shape ``(n, 1)``."""
+    x, knots, values = (ops.cast(array, "float32") for array in (x, knots, values))
+    gap = ops.maximum(knots[1:] - knots[:-1], 1e-6)
+    passed = ops.clip((x[:, None] - knots[:-1]) / gap, ops.convert_to_tensor(LEAST), ops.convert_to_tensor(MOST))
+    return values[:1] + ops.sum(passed * (values[1:] - values[:-1]), axis=-1, keepdims=True)

@@ -33,15 +33,13 @@ def test_intervals_hold_what_they_should(lessons):
     score = score / ops.convert_to_numpy(widths(snr.astype("float32")))
     for low, high in ((10.0, 30.0), (30.0, 100.0), (100.0, 300.0), (300.0, 1000.0)):
         held = np.mean(np.abs(score[(snr > low) & (snr < high)]) < 1.0, axis=0)
-        np.testing.assert_allclose(held, 0.683, atol=0.03)
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(widths(snr.astype("float32"))), wanted(snr), rtol=0.12
-    )  # the last knots lie inside the range
+        np.testing.assert_allclose(held, 0.683, atol=0.02)
+    np.testing.assert_allclose(ops.convert_to_numpy(widths(snr.astype("float32"))), wanted(snr), rtol=0.06)
 
 
 def test_constant_beyond_the_knots_and_finite_without_a_pixel():
     widths, (score, snr) = Widths(3), drawn(np.random.default_rng(1))
     widths.learn(score, snr)
-    inside, outside, none = ops.convert_to_numpy(widths(np.array([snr.max(), 1e5, 0.0], "float32")))
+    inside, outside, none = ops.convert_to_numpy(widths(np.array([1e4, 1e5, 0.0], "float32")))
     np.testing.assert_allclose(inside, outside, rtol=1e-6)
     assert np.all(np.isfinite(none))
