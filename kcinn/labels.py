@@ -12,7 +12,8 @@ from scipy.special import ndtr, ndtri
 
 from kcinn.errors import LabelError
 
-UNITS = {"teff": "K", "logg": "dex(cm s-2)"} | dict.fromkeys(("vmic", "vsini", "vmac", "vbroad"), "km s-1")
+UNITS = {"teff": "K", "logg": "dex(cm s-2)", "overshooting": ""}
+UNITS |= dict.fromkeys(("vmic", "vsini", "vmac", "vbroad"), "km s-1")
 LATEX = {
     "teff": r"T_{\rm eff}", "logg": r"\log g", "fe_h": r"[{\rm Fe/H}]", "vmic": r"v_{\rm mic}",
     "vsini": r"v \sin i", "vmac": r"v_{\rm mac}",

@@ -194,8 +194,8 @@ class Network(keras.Model):
     def density_encoded(self, phi: Any, encoding: Encoding) -> Any:
         """The same of unbounded labels ``(n, n_samples, n_targets)``, given what the encoder made of spectra."""
         u, log_det = self.to_frame(self._unstretched(phi, encoding), encoding)
-        shrinkage = ops.sum(ops.log(self.widths(encoding.snr)), axis=-1, keepdims=True)
-        return self.flow.log_density(u, self.standardise(encoding.context)) + log_det - shrinkage
+        stretch = ops.sum(ops.log(self.widths(encoding.snr)), axis=-1, keepdims=True)
+        return self.flow.log_density(u, self.standardise(encoding.context)) + log_det - stretch
 
     def draw_encoded(self, noise: Any, encoding: Encoding, density: bool = False) -> dict[str, Any]:
         """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, given what the encoder made of spectra.
