@@ -29,7 +29,7 @@ from kcinn.region import Region
 from kcinn.spectra import Spectra
 
 ROWS_PER_CALL = 32
-ORDINARY_SPECTRA = 4096  # on which a model is calibrated, and by which outliers are told
+ORDINARY_SPECTRA = (2048, 4096)  # two of each held-out star within: they calibrate, and tell outliers
 CALIBRATION_SAMPLES, CALIBRATION_ROUNDS = 512, 2
 REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
 CONTINUUM_ROUNDS = 3
@@ -163,19 +163,19 @@ class CINN(Network):
         seed : int
             Of their noise, and of the samples.
         """
-        pieces = []
-        for batch in mock_batches(stars, self.observation, n_spectra=ORDINARY_SPECTRA, seed=seed):
+        pieces, n_spectra = [], int(np.clip(2 * len(stars), *ORDINARY_SPECTRA))
+        for batch in mock_batches(stars, self.observation, n_spectra=n_spectra, seed=seed):
             assert batch.error is not None
             spectra = self._checked(batch.flux, batch.error, batch.mask)
             pieces.append(self._measured(spectra, spectra["error"], ROWS_PER_CALL))
         encoding, signs = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
         self.outlier = Outlier.learn(**signs)
-        of_star = np.arange(ORDINARY_SPECTRA) % len(stars)
+        of_star = np.arange(n_spectra) % len(stars)
         labels = stars.labels[of_star][:, list(self.encoder.targets)].astype(np.float32)
-        latent = Compiled(self.latent_encoded, self).in_chunks(ORDINARY_SPECTRA, labels, encoding)
+        latent = Compiled(self.latent_encoded, self).in_chunks(n_spectra, labels, encoding)
         for k, member in enumerate(self.flow.members):
             member.base.calibrate(latent[:, k])
-        noise = self.flow.draw_noise(range(ORDINARY_SPECTRA), CALIBRATION_SAMPLES, seed)
+        noise = self.flow.draw_noise(range(n_spectra), CALIBRATION_SAMPLES, seed)
         n_rows = rows_in_cache(CALIBRATION_SAMPLES, ROWS_PER_CALL)
         for _ in range(CALIBRATION_ROUNDS):
             drawn = self._compiled_draw.in_chunks(n_rows, noise, encoding)["labels"]
