@@ -1,8 +1,9 @@
-"""Encoders side by side on the shipped grid: same stars for training and test, epochs such that each takes a like time.
+"""Encoders side by side on the shipped grid: same stars for training and test.
 
-    python benchmarks/encoders.py [--epochs fisher=80 dense=12 conv=4] [--json FILE]
+    python benchmarks/encoders.py --epochs fisher=80 dense=12 [--json FILE]
 
-Every encoder is a whole `kcinn demo`, emulator included, with the settings of its preset.
+Every encoder is a whole `kcinn demo`, emulator included, with the settings of its preset. Choose epochs such that each
+takes a like time, which is printed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def row(report: dict[str, Any], snr: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", nargs="+", default=["fisher=80", "dense=12", "conv=4"])
+    parser.add_argument("--epochs", nargs="+", required=True, metavar="ENCODER=N")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     reports = {}
