@@ -21,6 +21,7 @@ from kcinn.diagnostics import Recovery, recovery
 from kcinn.grid import SyntheticGrid
 from kcinn.inference import predict
 from kcinn.model import CINN
+from kcinn.model.cinn import ROWS_OF_MANY
 from kcinn.model.mock import mock_spectra
 from kcinn.posterior import Posterior
 from kcinn.shipped import COMPACT_GRID, shipped
@@ -84,7 +85,7 @@ def demo(
     for k, snr in enumerate(tqdm(SNR, desc="predict", disable=None if verbose else True)):
         observed = mock_spectra(test, model.observation.at(snr), seed=seed + k + 1)
         # the synthesis that made them has no gap to them
-        posterior = predict(model, observed, n_samples=N_SAMPLES, gap=False, seed=seed)
+        posterior = predict(model, observed, n_samples=N_SAMPLES, batch_size=ROWS_OF_MANY, gap=False, seed=seed)
         results[snr] = recovery(posterior.samples, truth)
         if snr == SHOWN_SNR:
             shown, first = posterior, observed[:1]

@@ -22,10 +22,10 @@ from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.labels import LabelSpace
 from kcinn.model_file import EMULATOR_FILE, check_format
-from kcinn.nn.compiled import Compiled
+from kcinn.nn.compiled import Compiled, jit_pays
 from kcinn.nn.emulator import Emulator as EmulatorLayer
 from kcinn.nn.emulator import EmulatorTraining
-from kcinn.optimisation import callbacks, schedule
+from kcinn.optimisation import callbacks, schedule, steps_per_execution
 
 RATE = 1e-2
 ROWS_PER_CALL = 64
@@ -176,7 +176,11 @@ class Emulator(EmulatorLayer):
         epochs = max(1, round(steps / steps_per_epoch))
         training = EmulatorTraining(self)
         rate = schedule(RATE, epochs * steps_per_epoch)
-        training.compile(optimizer=keras.optimizers.Adam(rate, clipnorm=5.0))
+        training.compile(
+            optimizer=keras.optimizers.Adam(rate, clipnorm=5.0),
+            jit_compile=jit_pays(epochs * len(stars) * self.n_components),
+            steps_per_execution=steps_per_execution(),
+        )
         training.fit(
             stars.phi,
             stars.coefficients,

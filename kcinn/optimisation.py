@@ -18,6 +18,11 @@ def schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRate
     )
 
 
+def steps_per_execution() -> int:
+    """Training steps that TensorFlow takes before Python has its turn; JAX would unroll them, torch refuses them."""
+    return 16 if keras.backend.backend() == "tensorflow" else 1
+
+
 def callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list[keras.callbacks.Callback]:
     """A progress bar, and with a `folder` checkpoints from which a killed training goes on."""
     chosen: list[keras.callbacks.Callback] = [_Bar(name, epochs, verbose)]

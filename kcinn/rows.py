@@ -11,22 +11,21 @@ from numpy.typing import NDArray
 
 from kcinn.grid import SyntheticGrid
 from kcinn.model import CINN
-from kcinn.nn.compiled import jit_pays
+from kcinn.model.cinn import ROWS_OF_MANY
+from kcinn.nn.compiled import Compiled, jit_pays
+from kcinn.nn.encoder import Encoding
 from kcinn.region import Region
-
-ENCODE_BATCH = 128
 
 
 def observe(cinn: CINN, rows: dict[str, Any]) -> dict[str, Any]:
     """From synthetic rows, labels and residuals, to spectra as a detector would see them."""
     flux, error, mask = cinn.observe(cinn.emulator.flux(cinn.emulator(rows["phi"]) + rows["residual"]))
-    return {"phi": rows["phi"], "flux": flux, "error": error, "mask": mask}
+    return {"flux": flux, "error": error, "mask": mask}
 
 
-def compress(cinn: CINN, observed: dict[str, Any]) -> dict[str, Any]:
-    """From observed synthetic spectra and their labels through the encoder to what the flow is trained on."""
-    encoding = cinn.encode(observed["flux"], observed["error"], observed["mask"])
-    u, log_det = cinn.to_frame(keras.ops.take(observed["phi"], cinn.encoder.targets, axis=1), encoding)
+def framed(cinn: CINN, phi: Any, encoding: Encoding) -> dict[str, Any]:
+    """What the flow is trained on, of labels and what the encoder made of their spectra."""
+    u, log_det = cinn.to_frame(keras.ops.take(phi, cinn.encoder.targets, axis=1), encoding)
     return {"theta": u, "context": encoding.context, "log_det": log_det}
 
 
@@ -54,7 +53,8 @@ class JointTraining(Step):
 
 def joint_log_density(cinn: CINN, rows: dict[str, Any]) -> Any:
     """Log density of the rows' labels, observed, encoded and given to the flow."""
-    row = compress(cinn, observe(cinn, rows))
+    spectra = observe(cinn, rows)
+    row = framed(cinn, rows["phi"], cinn.encode(**spectra))
     return cinn.flow.log_density(row["theta"], cinn.standardise(row["context"])) + row["log_det"]
 
 
@@ -100,20 +100,21 @@ class RowEncoder:
     """Observes rows and encodes them, in batches of one size; the two are compiled apart, see `jit_pays`."""
 
     def __init__(self, model: CINN) -> None:
-        self.model, self.observing, self.compression = model, Step(model, observe), Step(model, compress)
+        self.model, self.observing = model, Step(model, observe)
+        self.framing = Compiled(lambda phi, encoding: framed(model, phi, encoding), model)
 
     def __call__(self, rows: dict[str, NDArray[np.float32]], *, seed: int) -> dict[str, NDArray[np.float32]]:
-        """Compressed rows, with the noise and gaps that belong to `seed`."""
+        """Rows for the flow, with the noise and gaps that belong to `seed`."""
         n = len(rows["phi"])
-        if not self.compression.compiled:
-            n_values = n * self.model.instrument.n_pixels
-            self.observing.compile(jit_compile=jit_pays(n_values, draws=True))
-            self.compression.compile(jit_compile=jit_pays(n_values))
+        if not self.observing.compiled:
+            self.observing.compile(jit_compile=jit_pays(n * self.model.instrument.n_pixels, draws=True))
         self.model.observe.reseed(seed)
         pieces = []
-        for start in range(0, n, ENCODE_BATCH):
-            index = np.minimum(np.arange(start, start + ENCODE_BATCH), n - 1)
-            observed = self.observing.predict_on_batch({key: value[index] for key, value in rows.items()})
-            piece = self.compression.predict_on_batch(observed)
-            pieces.append({key: np.asarray(value)[: n - start] for key, value in piece.items()})
+        for start in range(0, n, ROWS_OF_MANY):
+            index = np.minimum(np.arange(start, start + ROWS_OF_MANY), n - 1)
+            batch = {key: value[index] for key, value in rows.items()}
+            spectra = {key: np.asarray(value) for key, value in self.observing.predict_on_batch(batch).items()}
+            encoding, _ = self.model.encoded(**spectra, batch_size=ROWS_OF_MANY, gap=False)
+            piece = self.framing(batch["phi"], encoding)
+            pieces.append({key: value[: n - start] for key, value in piece.items()})
         return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}

@@ -22,7 +22,7 @@ from kcinn.instrument import Instrument
 from kcinn.model import CINN
 from kcinn.nn.compiled import jit_pays
 from kcinn.nn.observe import Observation
-from kcinn.optimisation import callbacks, schedule
+from kcinn.optimisation import callbacks, schedule, steps_per_execution
 from kcinn.rows import JointTraining, RowEncoder, Rows
 from kcinn.synthesis.gap import synthetic_gap
 
@@ -251,6 +251,7 @@ def _fit(
             ema_overwrite_frequency=steps,  # so that what is validated at the end of an epoch is the average
         ),
         jit_compile=jit,
+        steps_per_execution=steps_per_execution(),
     )
     stop = keras.callbacks.EarlyStopping(patience=config.patience, restore_best_weights=True)
     history = trained.fit(

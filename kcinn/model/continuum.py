@@ -7,9 +7,9 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kcinn.nn.emulator import Emulator
-from kcinn.nn.levenberg_marquardt import cholesky, solve
 from kcinn.nn.observe import Observe
 from kcinn.nn.pixels import move
+from kcinn.nn.triangle import cholesky, solve
 
 PRIOR = 0.3  # standard deviation of every coefficient: keeps an arm without pixels at one
 LARGEST = 0.5  # by which the continuum may differ from one

@@ -24,6 +24,7 @@ from kcinn.nn.levenberg_marquardt import LIMIT
 from kcinn.nn.mixture import FlowMixture
 from kcinn.nn.observe import Observation, Observe
 from kcinn.nn.resimulation import largest_misfit
+from kcinn.nn.triangle import solve_triangular
 from kcinn.nn.widths import Widths
 from kcinn.outlier import Outlier
 
@@ -223,7 +224,7 @@ class Network(keras.Model):
         u = self.flow.transform(noise, self.standardise(encoding.context))
         z = TAIL * ops.sinh(ops.clip(u, -FARTHEST, FARTHEST) / TAIL)
         identity = ops.eye(len(self.label_space)) + ops.zeros_like(encoding.factor)
-        inverse = ops.solve_triangular(encoding.factor, identity, lower=True)
+        inverse = solve_triangular(encoding.factor, identity)
         place = self.encoder.place
         location, inverse = ops.take(encoding.location, place, axis=1), ops.take(inverse, place, axis=2)
         return location[:, None] + ops.matmul(z, inverse)

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
-from kcinn.nn.levenberg_marquardt import LARGEST_STEP, LIMIT, cholesky, minimise, solve
+from kcinn.nn.levenberg_marquardt import LARGEST_STEP, LIMIT, minimise
 from kcinn.nn.pixels import continuum_polynomials, follow, follow_known, pixels_per_velocity, rebin, shift
+from kcinn.nn.triangle import cholesky, solve, solve_triangular
 
 COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
 ROUNDS = 2  # of the fit to components; each begins with a new linearisation of the nuisances
@@ -143,10 +144,13 @@ class FisherEncoder(Encoder):
         nuisances = ops.concatenate([*level, velocity / self.velocity_scatter], axis=1)
         block_weight = self._block_weight(inverse_variance)
         gram = self._block_gram(block_weight)
-        for _ in range(ROUNDS):
+
+        def descend(_, fit):
+            phi, nuisances = fit
             spectrum = self._back(nuisances, flux, inverse_variance)
-            phi, nuisances = self._descend(phi, nuisances, gram, block_weight, *spectrum)
-        return phi, nuisances
+            return self._descend(phi, nuisances, gram, block_weight, *spectrum)
+
+        return ops.fori_loop(0, ROUNDS, descend, (phi, nuisances))
 
     def _search(self, flux, inverse_variance):
         """The best of some velocities ``(n, 1)``, and the labels of the nearest start there."""
@@ -230,8 +234,8 @@ class FisherEncoder(Encoder):
         weighted = FINE * weight[:, None] * columns
         factor = cholesky(ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(self.n_nuisances))
         shared = ops.matmul(weighted, ops.transpose(rebin(self.emulator.basis, FINE)))
-        shared = ops.solve_triangular(factor, shared, lower=True)
-        own = ops.solve_triangular(factor, (own - nuisances)[:, :, None], lower=True)
+        shared = solve_triangular(factor, shared)
+        own = solve_triangular(factor, (own - nuisances)[:, :, None])
         gram = gram - ops.matmul(ops.transpose(shared, (0, 2, 1)), shared)
         projection = projection - ops.matmul(ops.transpose(shared, (0, 2, 1)), own)[:, :, 0]
 
@@ -249,7 +253,7 @@ class FisherEncoder(Encoder):
 
         phi, _, (_, moved) = minimise(evaluate, curvature, phi, steps=self.descent // ROUNDS, damping=DAMPING[0])
         left = own - ops.matmul(shared, moved[:, :, None])
-        move = ops.solve_triangular(ops.transpose(factor, (0, 2, 1)), left, lower=False)[:, :, 0]
+        move = solve_triangular(ops.transpose(factor, (0, 2, 1)), left, lower=False)[:, :, 0]
         pixel = min(self.velocity_step / self.velocity_scatter, LARGEST_STEP)
         most = np.array([LARGEST_STEP] * len(self.polynomials) + [pixel], dtype=np.float32)
         return phi, nuisances + ops.clip(move, -most, most)
@@ -307,7 +311,7 @@ class FisherEncoder(Encoder):
         its = self.n_nuisances - 1
         velocity = self.velocity_scatter * (parameters[:, its] + move[:, its])
         unit = ops.one_hot(ops.zeros_like(velocity, dtype="int32") + its, factor.shape[-1])
-        column = ops.solve_triangular(factor, unit[:, :, None], lower=True)
+        column = solve_triangular(factor, unit[:, :, None])
         velocity_error = self.velocity_scatter * ops.sqrt(ops.sum(ops.square(column), axis=(1, 2)))
         labels = parameters[:, self.n_nuisances :] + move[:, -self.emulator.n_labels :]
         parameters = ops.concatenate([parameters[:, : self.n_nuisances], ops.clip(labels, -LIMIT, LIMIT)], axis=1)

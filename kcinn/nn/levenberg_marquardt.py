@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from keras import ops, tree
 
+from kcinn.nn.triangle import cholesky, solve
+
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
 ROUNDING = 1e-6  # of the cost in float32: whether it rose by less cannot be told, and the gradient knows better
-RIDGE = 3e-6  # of the diagonal: keeps the factorisation in float32 from failing
 
 
 def minimise(evaluate, curvature_at, start, *, steps, damping):
@@ -49,16 +50,3 @@ def minimise(evaluate, curvature_at, start, *, steps, damping):
     state = (start, cost, pull, point, ops.zeros_like(cost) + damping)
     parameters, _, pull, point, _ = ops.fori_loop(0, steps, step, state)
     return parameters, pull, point
-
-
-def cholesky(matrix):
-    """Lower factor of positive definite matrices, of which float32 may have lost the smallest eigenvalues."""
-    scale = ops.sqrt(ops.diagonal(matrix, axis1=1, axis2=2))
-    scaled = matrix / (scale[:, :, None] * scale[:, None, :]) + RIDGE * ops.eye(matrix.shape[-1])
-    return scale[:, :, None] * ops.cholesky(scaled)
-
-
-def solve(factor, vector):
-    """``x`` of ``factor factor^T x = vector``, ``(n, n_parameters)``."""
-    half = ops.solve_triangular(factor, vector[:, :, None], lower=True)
-    return ops.solve_triangular(ops.transpose(factor, (0, 2, 1)), half, lower=False)[:, :, 0]

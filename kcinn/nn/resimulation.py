@@ -7,9 +7,9 @@ import math
 from keras import ops
 
 from kcinn.nn.emulator import Emulator
-from kcinn.nn.levenberg_marquardt import cholesky, solve
 from kcinn.nn.observe import Observe
 from kcinn.nn.pixels import move
+from kcinn.nn.triangle import cholesky, solve
 
 WINDOW = 7  # pixels, about two resolution elements of a spectrograph that samples one with three
 
