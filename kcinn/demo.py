@@ -31,7 +31,7 @@ from kcinn.training import fit
 SNR = (25.0, 50.0, 100.0, 250.0)
 SHOWN_SNR = 250.0
 N_TEST = 1000
-N_SAMPLES = 2048
+N_SAMPLES = 1024
 WINDOWS = ((5160.0, 5200.0), (6140.0, 6180.0), (6540.0, 6585.0))
 PACKAGES = ("kcinn", "keras", "tensorflow", "tensorflow-probability", "numpy", "scipy", "numba", "astropy", "h5py")
 
@@ -89,7 +89,7 @@ def demo(
         results[snr] = recovery(posterior.samples, truth)
         if snr == SHOWN_SNR:
             shown, first = posterior, observed[:1]
-        del posterior, observed  # half a gigabyte
+        del posterior, observed  # a quarter of a gigabyte
     predicted = time.perf_counter()
     shown.write(output / "catalogue.fits", covariance=True)
     figures = {
