@@ -89,7 +89,7 @@ def demo(
         results[snr] = recovery(posterior.samples, truth)
         if snr == SHOWN_SNR:
             shown, first = posterior, observed[:1]
-        del posterior, observed  # a quarter of a gigabyte
+        del posterior, observed  # before the next ones are made: they are the largest arrays here
     predicted = time.perf_counter()
     shown.write(output / "catalogue.fits", covariance=True)
     figures = {
