@@ -20,6 +20,7 @@ from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.model import CINN
+from kcinn.model.ordinary import Ordinary
 from kcinn.nn.compiled import jit_pays
 from kcinn.nn.observe import Observation
 from kcinn.optimisation import callbacks, schedule, steps_per_execution
@@ -123,7 +124,7 @@ def fit(
         held_out = _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
     else:
         held_out = _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
-    model.calibrate(parts[2], seed=seed)
+    model.calibrate(held_out, seed=seed)
     summary["log_density"] = _log_density(model, held_out)
     summary["seconds"] = time.perf_counter() - seconds
     logger.info("Flow: log density %.3f of held-out stars, %.0f s", summary["log_density"], summary["seconds"])
@@ -172,26 +173,27 @@ def _set_start_and_order(model: CINN, stars: SyntheticGrid) -> None:
 def _train_flow(
     model: CINN, stars: SyntheticGrid, held_out: SyntheticGrid, config: Config, epochs: int, batch_size: int,
     folder: Path | None, seed: int, verbose: int,
-) -> dict[str, NDArray[np.float32]]:  # fmt: skip
-    """Encode a pool of training spectra once, then train the flow on it; return held-out spectra, encoded alike."""
+) -> Ordinary:  # fmt: skip
+    """Encode a pool of training spectra once, train the flow on it; return the held-out spectra that stopped it."""
     encode, rows = RowEncoder(model), Rows(model, stars, config.jitter)
     n_chunks = -(-config.draws // CHUNK)
     chunks = []
     for k in tqdm(range(n_chunks), desc="encode", unit="chunk", disable=None if verbose else True):
         chunks.append(_encoded_chunk(encode, rows, min(CHUNK, config.draws - k * CHUNK), k, seed, folder))
     train = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
-    test = encode(Rows(model, held_out, 0.0).own(), seed=seed + n_chunks)
-    mean, scale = train["context"].mean(axis=0), train["context"].std(axis=0) + 1e-3
-    model.context_mean.assign(mean)
-    model.context_scale.assign(scale)
-    for part in (train, test):
-        part["context"] = keras.ops.convert_to_numpy(model.standardise(part["context"]))
-    examples, held_out_examples = ({key: part[key] for key in ("theta", "context")} for part in (train, test))
+    model.context_mean.assign(train["context"].mean(axis=0))
+    model.context_scale.assign(train["context"].std(axis=0) + 1e-3)
+    unseen = model.ordinary(held_out, seed=seed)
+    theta, _ = model.to_frame(model.label_space.to_unbounded(unseen.labels).astype(np.float32), unseen.encoding)
+    train, test = (
+        {"theta": keras.ops.convert_to_numpy(theta), "context": keras.ops.convert_to_numpy(model.standardise(context))}
+        for theta, context in ((train["theta"], train["context"]), (theta, unseen.encoding.context))
+    )
     for k, member in enumerate(model.flow.members):
         flow = _twin(member)
-        _fit(model, flow, examples, held_out_examples, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
+        _fit(model, flow, train, test, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
         member.set_weights(flow.get_weights())
-    return test
+    return unseen
 
 
 def _encoded_chunk(
@@ -212,7 +214,7 @@ def _encoded_chunk(
 def _train_jointly(
     model: CINN, stars: SyntheticGrid, held_out: SyntheticGrid, config: Config, epochs: int, batch_size: int,
     folder: Path | None, seed: int, verbose: int,
-) -> dict[str, NDArray[np.float32]]:  # fmt: skip
+) -> Ordinary:  # fmt: skip
     """Train encoder and flow together; every step draws noise, gaps, velocity and continuum anew."""
     model.emulator.trainable = False
     rows = Rows(model, stars, config.jitter)
@@ -220,15 +222,13 @@ def _train_jointly(
     test = Rows(model, held_out, 0.0).own()
     jit = jit_pays(epochs * len(train["phi"]) * model.instrument.n_pixels, draws=True)
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose, jit=jit)
-    row = RowEncoder(model)(test, seed=seed)
-    row["context"] = keras.ops.convert_to_numpy(model.standardise(row["context"]))
-    return row
+    return model.ordinary(held_out, seed=seed)
 
 
-def _log_density(model: CINN, row: dict[str, NDArray[np.float32]]) -> float:
-    """Mean log density of encoded spectra, whose context is standardised."""
-    density = keras.ops.convert_to_numpy(model.flow.log_density(row["theta"], row["context"]))
-    return float(np.mean(density + row["log_det"]))
+def _log_density(model: CINN, spectra: Ordinary) -> float:
+    """Mean log density of the unbounded labels."""
+    phi = model.label_space.to_unbounded(spectra.labels).astype(np.float32)
+    return float(np.mean(keras.ops.convert_to_numpy(model.density_encoded(phi[:, None], spectra.encoding))))
 
 
 def _fit(

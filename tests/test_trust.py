@@ -138,7 +138,7 @@ def test_posteriors_that_are_too_narrow_are_widened(toy_model_file):
     for member in model.flow.members:
         member.base.scale.assign(0.5 * np.asarray(member.base.scale))
     assert held() < 0.5
-    model.calibrate(toy.grid(1000, seed=9), seed=3)
+    model.calibrate(model.ordinary(toy.grid(1000, seed=9), seed=3), seed=3)
     assert held() == pytest.approx(0.683, abs=0.02)
 
 

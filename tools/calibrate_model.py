@@ -27,7 +27,7 @@ def main() -> None:
     model = kcinn.load(options.model)
     grid = SyntheticGrid.open(options.grid).on(model.instrument)
     stars, test = grid.split(0.5, 0.5, seed=1)
-    model.calibrate(stars)
+    model.calibrate(model.ordinary(stars))
     write(model, test, options.output, f"on {len(np.unique(stars.star))} stars with `tools/calibrate_model.py`")
 
 

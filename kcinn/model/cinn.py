@@ -20,6 +20,7 @@ from kcinn.grid import SyntheticGrid
 from kcinn.model.likelihood import Likelihood
 from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
+from kcinn.model.ordinary import Ordinary
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.pixels import move
@@ -150,7 +151,30 @@ class CINN(Network):
     ) -> tuple[Encoding, dict[str, NDArray[np.float32]]]:
         return self._compiled_encode.in_chunks(batch_size, spectra["flux"], error, spectra["mask"])
 
-    def calibrate(self, stars: SyntheticGrid, *, seed: int = 0) -> None:
+    def ordinary(self, stars: SyntheticGrid, *, seed: int = 0) -> Ordinary:
+        """Observe and encode stars, if need be several times each, as those of the training are.
+
+        Parameters
+        ----------
+        stars : SyntheticGrid
+            Stars that the training has not seen.
+        seed : int
+            Of what is drawn.
+
+        Returns
+        -------
+        Ordinary
+        """
+        pieces, n_spectra = [], int(np.clip(2 * len(stars), *ORDINARY_SPECTRA))
+        for batch in mock_batches(stars, self.observation, n_spectra=n_spectra, seed=seed):
+            assert batch.error is not None
+            spectra = self._checked(batch.flux, batch.error, batch.mask)
+            pieces.append(self._measured(spectra, spectra["error"], ROWS_OF_MANY))
+        encoding, signs = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+        labels = stars.labels[np.arange(n_spectra) % len(stars)][:, list(self.encoder.targets)]
+        return Ordinary(labels.astype(np.float32), encoding, signs)
+
+    def calibrate(self, ordinary: Ordinary, *, seed: int = 0) -> None:
         """Make intervals hold what they should, and learn how far ordinary spectra are from the training's.
 
         Each latent variable is scaled so that its inner 68.3 percent hold as many truths; then `Widths` are learned, so
@@ -159,24 +183,17 @@ class CINN(Network):
 
         Parameters
         ----------
-        stars : SyntheticGrid
-            Stars that the training has not seen; each is observed as in the training, if need be several times.
+        ordinary : Ordinary
+            See `ordinary`.
         seed : int
-            Of their noise, and of the samples.
+            Of the samples.
         """
-        pieces, n_spectra = [], int(np.clip(2 * len(stars), *ORDINARY_SPECTRA))
-        for batch in mock_batches(stars, self.observation, n_spectra=n_spectra, seed=seed):
-            assert batch.error is not None
-            spectra = self._checked(batch.flux, batch.error, batch.mask)
-            pieces.append(self._measured(spectra, spectra["error"], ROWS_OF_MANY))
-        encoding, signs = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+        labels, encoding, signs = ordinary
         self.outlier = Outlier.learn(**signs)
-        of_star = np.arange(n_spectra) % len(stars)
-        labels = stars.labels[of_star][:, list(self.encoder.targets)].astype(np.float32)
-        latent = Compiled(self.latent_encoded, self).in_chunks(n_spectra, labels, encoding)
+        latent = Compiled(self.latent_encoded, self).in_chunks(len(labels), labels, encoding)
         for k, member in enumerate(self.flow.members):
             member.base.calibrate(latent[:, k])
-        noise = self.flow.draw_noise(range(n_spectra), CALIBRATION_SAMPLES, seed)
+        noise = self.flow.draw_noise(range(len(labels)), CALIBRATION_SAMPLES, seed)
         n_rows = rows_in_cache(CALIBRATION_SAMPLES, ROWS_PER_CALL)
         for _ in range(CALIBRATION_ROUNDS):
             drawn = self._compiled_draw.in_chunks(n_rows, noise, encoding)["labels"]
