@@ -107,7 +107,7 @@ def demo(
         spectra=own,
         resolving_power=resolving_power,
         normalise=normalise,
-        config=Config.preset(encoder),
+        config=None if encoder == "fisher" else Config.preset(encoder),
         seed=seed,
         verbose=not quiet,
     )
