@@ -21,6 +21,7 @@ from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 
 BATCH = 32
+BATCHES = 4  # that are given to the model at a time, so that it can encode some of them side by side
 logger = logging.getLogger("kcinn")
 FEW = 1.0 / 3.0
 POOR = 4.0  # reduced chi-square
@@ -102,16 +103,19 @@ def predict(
     if normalise:
         spectra = model.refined(spectra, gap=gap, batch_size=batch_size)
     pieces = []
-    for start in tqdm(range(0, len(spectra), batch_size), unit="batch", disable=None if verbose else True):
-        part = spectra[start : start + batch_size]
-        assert part.error is not None
-        error = np.maximum(part.error, model.smallest_error)
-        pieces.append(
-            model.sample(
-                part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=first + start,
-                batch_size=batch_size, gap=gap, log_prob=log_prob, quasi=quasi,
-            )
-        )  # fmt: skip
+    step = BATCHES * batch_size
+    with tqdm(total=len(spectra), unit="spectra", disable=None if verbose else True) as bar:
+        for start in range(0, len(spectra), step):
+            part = spectra[start : start + step]
+            assert part.error is not None
+            error = np.maximum(part.error, model.smallest_error)
+            pieces.append(
+                model.sample(
+                    part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=first + start,
+                    batch_size=batch_size, gap=gap, log_prob=log_prob, quasi=quasi,
+                )
+            )  # fmt: skip
+            bar.update(len(part))
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     samples = drawn.pop("labels")
     diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in MEASURED}

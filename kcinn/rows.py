@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from kcinn.grid import SyntheticGrid
 from kcinn.model import CINN
 from kcinn.model.cinn import ROWS_OF_MANY
-from kcinn.nn.compiled import Compiled, jit_pays
+from kcinn.nn.compiled import Compiled, jit_pays, side_by_side
 from kcinn.nn.encoder import Encoding
 from kcinn.region import Region
 
@@ -101,6 +102,7 @@ class RowEncoder:
 
     def __init__(self, model: CINN) -> None:
         self.model, self.observing = model, Step(model, observe)
+        self.turn = Lock()
         self.framing = Compiled(lambda phi, encoding: framed(model, phi, encoding), model)
 
     def __call__(self, rows: dict[str, NDArray[np.float32]], *, seed: int) -> dict[str, NDArray[np.float32]]:
@@ -108,13 +110,15 @@ class RowEncoder:
         n = len(rows["phi"])
         if not self.observing.compiled:
             self.observing.compile(jit_compile=jit_pays(n * self.model.instrument.n_pixels, draws=True))
-        self.model.observe.reseed(seed)
-        pieces = []
-        for start in range(0, n, ROWS_OF_MANY):
+
+        def piece(start: int) -> dict[str, NDArray[np.float32]]:
             index = np.minimum(np.arange(start, start + ROWS_OF_MANY), n - 1)
             batch = {key: value[index] for key, value in rows.items()}
-            spectra = {key: np.asarray(value) for key, value in self.observing.predict_on_batch(batch).items()}
+            with self.turn:  # the random numbers belong to the batch, whichever thread is the first
+                self.model.observe.reseed(seed, call=start // ROWS_OF_MANY)
+                spectra = {key: np.asarray(value) for key, value in self.observing.predict_on_batch(batch).items()}
             encoding, _ = self.model.encoded(**spectra, batch_size=ROWS_OF_MANY, gap=False)
-            piece = self.framing(batch["phi"], encoding)
-            pieces.append({key: value[: n - start] for key, value in piece.items()})
+            return {key: value[: n - start] for key, value in self.framing(batch["phi"], encoding).items()}
+
+        pieces = side_by_side(piece, range(0, n, ROWS_OF_MANY))
         return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from threading import Lock
 from typing import Any
 
 import keras
@@ -10,6 +13,7 @@ import numpy as np
 from keras import ops, tree
 
 MANY = 2e7  # values of a graph's input
+AT_ONCE = 2  # calls of compiled functions
 IN_CACHE = 8192  # samples whose hidden layers a core's cache holds
 
 
@@ -29,6 +33,8 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], model: keras.layers.Layer) -> None:
         self.model = model
+        self._known: set[tuple[Any, ...]] = set()
+        self._compiling = Lock()
         backend = keras.backend.backend()
         if backend == "tensorflow":
             import tensorflow as tf
@@ -42,7 +48,11 @@ class Compiled:
     def __call__(self, *arrays: Any) -> Any:
         """Run on arrays of any shape; a shape that is new compiles anew."""
         tensors = tree.map_structure(ops.convert_to_tensor, arrays)
-        return tree.map_structure(ops.convert_to_numpy, self._run(*tensors))
+        shapes = tuple(tuple(tensor.shape) for tensor in tree.flatten(tensors))
+        with nullcontext() if shapes in self._known else self._compiling:  # threads must not compile the same twice
+            made = self._run(*tensors)
+        self._known.add(shapes)
+        return tree.map_structure(ops.convert_to_numpy, made)
 
     def in_chunks(self, size: int, *arrays: Any) -> Any:
         """Run on chunks of `size` rows of every array, so that one shape serves any number of rows.
@@ -59,12 +69,37 @@ class Compiled:
         As `function` returns, joined along the first axis.
         """
         n_rows = len(tree.flatten(arrays)[0])
-        pieces = []
-        for start in range(0, n_rows, size):
+
+        def piece(start: int) -> Any:
             rows = np.minimum(np.arange(start, start + size), n_rows - 1)
-            piece = self(*tree.map_structure(lambda array, rows=rows: array[rows], arrays))
-            pieces.append(tree.map_structure(lambda array, n=n_rows - start: array[:n], piece))
+            made = self(*tree.map_structure(lambda array: array[rows], arrays))
+            return tree.map_structure(lambda array: array[: n_rows - start], made)
+
+        pieces = side_by_side(piece, range(0, n_rows, size))
         return tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+
+
+def side_by_side(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """What `function`, which calls compiled ones, makes of every item, in their order.
+
+    Two threads share the items: parts of a compiled function keep a single core busy, and those of another call fill
+    the rest of the machine.
+
+    Parameters
+    ----------
+    function : callable
+        Safe to be called from several threads.
+    items : iterable
+
+    Returns
+    -------
+    list
+    """
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        return list(pool.map(function, items))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or an interruption nothing more is begun
 
 
 def _jitted_for_jax(function: Callable[..., Any], model: keras.layers.Layer) -> Callable[..., Any]:

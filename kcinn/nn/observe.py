@@ -22,6 +22,7 @@ from kcinn.nn.pixels import (
 
 LONGEST_RUN = 200  # pixels
 N_RUNS = 3
+DRAWS_PER_CALL = 16  # or fewer
 LARGEST_VELOCITY = 10.0  # km/s
 
 
@@ -148,9 +149,9 @@ class Observe(keras.layers.Layer):
     def build(self, flux_shape=None):
         self.built = True
 
-    def reseed(self, seed: int) -> None:
-        """Start the sequence of draws that belongs to `seed`."""
-        self.seed_generator.state.assign(np.array([seed, 0]))
+    def reseed(self, seed: int, call: int = 0) -> None:
+        """Make the next call draw what belongs to `seed` and this number of the call."""
+        self.seed_generator.state.assign(np.array([seed, DRAWS_PER_CALL * call]))
 
     def call(self, flux):
         flux = self._distort(flux)
