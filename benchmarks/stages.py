@@ -53,15 +53,14 @@ def main():
         encodings = [encoded(model, batch)[0] for batch in batches]
         rates |= sampling_stages(model, batches, encodings, options.repeats)
         for batch in batches:
-            summariser.encode(batch)
-            summariser.draw(batch)
+            summariser.compute(batch)
         rates["rows of the catalogue, with summaries on the CPU"] = median_of(
             lambda: [summariser.rows(batch) for batch in batches], options.repeats
         )
         rows = np.concatenate([summariser.rows(batch) for batch in batches])
         rates["write"] = median_of(lambda: write_part(Path(folder) / "part.npy", rows), options.repeats)
         rates["whole compiled step"] = median_of(
-            lambda: [(summariser.encode(batch), summariser.draw(batch)) for batch in batches], options.repeats
+            lambda: [summariser.compute(batch) for batch in batches], options.repeats
         )
     rates = {name: 1e3 * seconds / n for name, seconds in rates.items()}
     print(f"backend {keras.backend.backend()}, {n} spectra, {options.n_samples} samples; ms per spectrum")

@@ -1,4 +1,4 @@
-"""Pipeline: shards -> parts, while one thread reads, one encodes, one draws and one writes."""
+"""Pipeline: shards -> parts, while one thread reads, one computes and one writes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from kcinn.flag import Flag
 from kcinn.survey.ahead import ahead
-from kcinn.survey.busy import Busy
 from kcinn.survey.files import WholeFile
 from kcinn.survey.manifest import Manifest
 from kcinn.survey.shard import Result, Shard, npy_header, write_checksum, write_part
 from kcinn.survey.spectra_file import SpectraFile
 from kcinn.survey.summariser import Batch, Summariser
 
-AHEAD = 2  # batches that wait between two threads
+AHEAD = 3  # batches that wait between two threads
 NAMES = 20  # of unusable spectra that a result lists
 
 
@@ -51,9 +50,9 @@ class Pipeline:
     Attributes
     ----------
     compiled_at : float or None
-        When the first batch was drawn, and so all was compiled.
-    busy : Busy
-        How long compiled calls ran since then.
+        When the first compiled call ended, which compiles.
+    compute_seconds : float
+        Time spent in compiled calls since then.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Pipeline:
     ) -> None:
         self.summariser, self.manifest, self.folder, self.progress = summariser, manifest, folder, progress
         self.begin = begin
-        self.busy = Busy()
+        self.compute_seconds = 0.0
         self.compiled_at: float | None = None
 
     def run(self, shards: Iterable[Shard]) -> Iterator[Result]:
@@ -77,8 +76,7 @@ class Pipeline:
         SurveyError
             If a part cannot be written: that is no fault of a shard, and the run cannot go on.
         """
-        encoded = self._encode(ahead(self._read(shards), AHEAD))
-        yield from self._write(ahead(self._draw(ahead(encoded, AHEAD)), AHEAD))
+        yield from self._write(ahead(self._compute(ahead(self._read(shards), AHEAD)), AHEAD))
 
     def _read(self, shards: Iterable[Shard]) -> Iterator[_Piece]:
         with ExitStack() as stack:
@@ -95,30 +93,24 @@ class Pipeline:
                 except Exception as error:  # whatever is wrong with one shard must not end the run
                     yield _Piece(shard, None, last=True, reason=_reason(error))
 
-    def _encode(self, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+    def _compute(self, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
         current = None
         for piece in pieces:
             if piece.shard is not current:
                 current = piece.shard
                 self.begin(current)
-            yield self._after(self.summariser.encode, piece)
-
-    def _draw(self, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
-        for piece in pieces:
-            drawn = self._after(self.summariser.draw, piece)
-            if self.compiled_at is None and drawn.batch is not None:
-                self.compiled_at = time.perf_counter()
-                self.busy.restart()
-            yield drawn
-
-    def _after(self, step: Callable[[Batch], Any], piece: _Piece) -> _Piece:
-        if piece.batch is not None:
-            try:
-                with self.busy:
-                    step(piece.batch)
-            except Exception as error:  # as above; the rest of the shard is read and thrown away
-                return _Piece(piece.shard, None, piece.last, reason=_reason(error))
-        return piece
+            if piece.batch is not None:
+                start = time.perf_counter()
+                try:
+                    self.summariser.compute(piece.batch)
+                except Exception as error:  # as above; the rest of the shard is read and thrown away
+                    piece = _Piece(piece.shard, None, piece.last, reason=_reason(error))
+                end = time.perf_counter()
+                if self.compiled_at is None:
+                    self.compiled_at = end
+                else:
+                    self.compute_seconds += end - start
+            yield piece
 
     def _write(self, pieces: Iterable[_Piece]) -> Iterator[Result]:
         rows: list[NDArray[Any]] = []

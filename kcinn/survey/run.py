@@ -185,7 +185,7 @@ def _local(place: Folder, todo: list[Shard], progress: Any, report: SurveyReport
             if result.reason:
                 failed.append(result.shard)
         todo = failed
-    report.compute_seconds = pipeline.busy.seconds
+    report.compute_seconds = pipeline.compute_seconds
     report.start_seconds = (pipeline.compiled_at or start) - start
 
 

@@ -1,4 +1,4 @@
-"""Summariser: a batch of spectra -> rows of the catalogue, in four steps that can overlap."""
+"""Summariser: a batch of spectra -> rows of the catalogue, in three steps that can overlap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from kcinn.flag import Flag
 from kcinn.inference import MEASURED, diagnose, flags, has_continuum_at_one
 from kcinn.model import CINN, load
 from kcinn.nn.compiled import Compiled, on_accelerator, rows_in_cache
-from kcinn.nn.encoder import Encoding
 from kcinn.nn.summarise import summarise
 from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
@@ -34,7 +33,6 @@ class Batch:
     estimated: NDArray[np.bool_]
     spectra: Spectra | None = None
     noise: NDArray[np.float32] | None = None
-    encoding: Encoding | None = None
     drawn: dict[str, Any] = field(default_factory=dict)
 
 
@@ -105,24 +103,23 @@ class Summariser:
         noise = self.model.flow.draw_noise(rows, options.n_samples, options.seed, quasi=options.quasi)
         return Batch(ids, usable, estimated, spectra, noise)
 
-    def encode(self, batch: Batch) -> None:
-        """Encode what was prepared; another thread may draw an earlier batch meanwhile."""
-        if batch.spectra is None:
-            return
-        size, gap = self.options.batch_size, self.options.gap
-        if self.options.normalise:
-            batch.spectra = self.model.refined(batch.spectra, gap=gap, batch_size=size)
-        flux, error, mask = batch.spectra.flux, batch.spectra.error, batch.spectra.mask
-        assert error is not None
-        batch.encoding, batch.drawn = self.model.encoded(
-            flux, np.maximum(error, self.model.smallest_error), mask | ~batch.usable[:, None], batch_size=size, gap=gap
-        )
-
-    def draw(self, batch: Batch) -> None:
-        """Draw the samples of what was encoded, or their summaries."""
-        if batch.encoding is not None:
-            n_rows = rows_in_cache(self.options.n_samples, self.options.batch_size)
-            batch.drawn |= self._step.in_chunks(n_rows, batch.noise, batch.encoding)
+    def compute(self, batch: Batch) -> Batch:
+        """Encode and draw."""
+        if batch.spectra is not None and batch.noise is not None:
+            size, gap = self.options.batch_size, self.options.gap
+            if self.options.normalise:
+                batch.spectra = self.model.refined(batch.spectra, gap=gap, batch_size=size)
+            flux, error, mask = batch.spectra.flux, batch.spectra.error, batch.spectra.mask
+            assert error is not None
+            encoding, said = self.model.encoded(
+                flux, np.maximum(error, self.model.smallest_error), mask | ~batch.usable[:, None], batch_size=size,
+                gap=gap,
+            )  # fmt: skip
+            batch.drawn = {
+                **self._step.in_chunks(rows_in_cache(self.options.n_samples, size), batch.noise, encoding),
+                **said,
+            }
+        return batch
 
     def samples(self, batch: Batch) -> NDArray[np.float32]:
         """All samples of a computed batch, NaN for spectra that cannot be used."""
