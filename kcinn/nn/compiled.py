@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Lock
@@ -79,22 +79,24 @@ class Compiled:
         return tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
 
 
-def side_by_side(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+def side_by_side(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """What `function`, which calls compiled ones, makes of every item, in their order.
 
     Two threads share the items: parts of a compiled function keep a single core busy, and those of another call fill
-    the rest of the machine.
+    the rest of the machine. A single item stays in the thread of the caller.
 
     Parameters
     ----------
     function : callable
         Safe to be called from several threads.
-    items : iterable
+    items : sequence
 
     Returns
     -------
     list
     """
+    if len(items) == 1:
+        return [function(items[0])]
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         return list(pool.map(function, items))
