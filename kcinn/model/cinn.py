@@ -132,24 +132,23 @@ class CINN(Network):
             `gap` and `outlier`, ``(n,)`` each.
         """
         spectra = self._checked(flux, error, mask)
-        encoding, signs = self._measured(spectra, spectra["error"], batch_size)
-        missed = gap & self._missed(encoding.chi_square, spectra)
-        if missed.any():  # all rows anew: a row's rounding must not depend on how many others are missed
-            widened = np.hypot(spectra["error"], ops.convert_to_numpy(self.gap))
-            wider, wider_signs = self._measured(spectra, widened, batch_size)
-
-            def choose(a, b):
-                return np.where(missed.reshape(-1, *[1] * (a.ndim - 1)), b, a)
-
-            encoding = Encoding(*(choose(a, b) for a, b in zip(encoding, wider, strict=True)))
-            signs = {key: choose(signs[key], wider_signs[key]) for key in signs}
+        measured = self._measured(spectra, batch_size)
+        missed = gap & self._missed(measured[0].chi_square, spectra)
+        if missed.any():
+            again = {key: value[missed] for key, value in spectra.items()}
+            again["error"] = np.hypot(again["error"], ops.convert_to_numpy(self.gap))
+            wider = self._measured(again, batch_size)
+            # what comes of a row does not depend on the rows beside it, not even in its last bit
+            for whole, part in zip(keras.tree.flatten(measured), keras.tree.flatten(wider), strict=True):
+                whole[missed] = part
+        encoding, signs = measured
         score = np.zeros(len(missed)) if self.outlier is None else self.outlier(**signs)
         return encoding, {"gap": missed, "outlier": score.astype(np.float32)}
 
     def _measured(
-        self, spectra: dict[str, NDArray[np.float32]], error: NDArray[np.float32], batch_size: int
+        self, spectra: dict[str, NDArray[np.float32]], batch_size: int
     ) -> tuple[Encoding, dict[str, NDArray[np.float32]]]:
-        return self._compiled_encode.in_chunks(batch_size, spectra["flux"], error, spectra["mask"])
+        return self._compiled_encode.in_chunks(batch_size, spectra["flux"], spectra["error"], spectra["mask"])
 
     def ordinary(self, stars: SyntheticGrid, *, seed: int = 0) -> Ordinary:
         """Observe and encode stars, if need be several times each, as those of the training are.
@@ -169,7 +168,7 @@ class CINN(Network):
         for batch in mock_batches(stars, self.observation, n_spectra=n_spectra, seed=seed):
             assert batch.error is not None
             spectra = self._checked(batch.flux, batch.error, batch.mask)
-            pieces.append(self._measured(spectra, spectra["error"], ROWS_OF_MANY))
+            pieces.append(self._measured(spectra, ROWS_OF_MANY))
         encoding, signs = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
         labels = stars.labels[np.arange(n_spectra) % len(stars)][:, list(self.encoder.targets)]
         return Ordinary(labels.astype(np.float32), encoding, signs)

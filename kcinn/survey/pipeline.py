@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.flag import Flag
+from kcinn.inference import BATCHES
 from kcinn.survey.ahead import ahead
 from kcinn.survey.files import WholeFile
 from kcinn.survey.manifest import Manifest
@@ -20,7 +21,7 @@ from kcinn.survey.shard import Result, Shard, npy_header, write_checksum, write_
 from kcinn.survey.spectra_file import SpectraFile
 from kcinn.survey.summariser import Batch, Summariser
 
-AHEAD = 3  # batches that wait between two threads
+AHEAD = 1  # batches that wait between two threads
 NAMES = 20  # of unusable spectra that a result lists
 
 
@@ -86,7 +87,7 @@ class Pipeline:
                     if shard.source not in files:
                         path = self.manifest.sources[shard.source].path
                         files[shard.source] = stack.enter_context(SpectraFile(path))
-                    for start, stop in shard.batches(self.manifest.options.batch_size):
+                    for start, stop in shard.batches(BATCHES * self.manifest.options.batch_size):
                         first = shard.first + start - shard.start
                         batch = self.summariser.prepare(files[shard.source], start, stop, first)
                         yield _Piece(shard, batch, last=stop == shard.stop)
