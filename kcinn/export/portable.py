@@ -12,7 +12,7 @@ from keras import ops
 from kcinn.errors import ModelError
 from kcinn.flag import Flag
 from kcinn.inference import MEASURED, NORMALISED, conditions
-from kcinn.model.cinn import CINN, MISSED
+from kcinn.model.cinn import CINN
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.summarise import summarise_by_sorting
 from kcinn.outlier import NOISE, NOISE_PEAK, Outlier
@@ -111,7 +111,7 @@ class Portable:
         """As `CINN.encoded`: anew with the synthetic gap in the errors, where the best fit misses a spectrum."""
         flux, error, mask = (spectra[key] for key in ("flux", "error", "mask"))
         encoding, signs = self._encode(flux, error, mask)
-        missed = self._missed(encoding.chi_square, spectra)
+        missed = self.model.missed(signs)
         if self._has_gap:
             wider = ops.sqrt(ops.square(error) + ops.square(self.model.gap))
 
@@ -123,16 +123,6 @@ class Portable:
             signs = {key: choose(signs[key], signs_anew[key]) for key in signs}
         score = 0.0 * signs["snr"] if self.model.outlier is None else outlier_score(self.model.outlier, signs)
         return encoding, {"gap": missed, "outlier": score}
-
-    def _missed(self, chi_square: Any, spectra: dict[str, Any]) -> Any:
-        """As `CINN._missed`."""
-        if not self._has_gap:
-            return ops.cast(0.0 * chi_square, "bool")
-        used = (1.0 - spectra["mask"]) * ops.convert_to_tensor(self.model.usable)
-        n_used = ops.maximum(ops.sum(used, axis=1), 1.0)
-        inverse_variance = ops.sum(used / ops.square(spectra["error"]), axis=1) / n_used
-        emulator = float(self.model.summary_of_training.get("emulator_rms", 0.0))
-        return chi_square > 1.0 + MISSED * ops.sqrt(2.0 / n_used) + 9.0 * emulator**2 * inverse_variance
 
     def _drawn(self, flux: Any, error: Any, mask: Any, noise: Any) -> tuple[Any, dict[str, Any], Any]:
         spectra, usable = self._prepared(flux, error, mask)

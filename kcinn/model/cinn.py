@@ -35,7 +35,6 @@ ORDINARY_SPECTRA = (2048, 4096)  # two of each held-out star within: they calibr
 CALIBRATION_SAMPLES, CALIBRATION_ROUNDS = 512, 2
 REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
 CONTINUUM_ROUNDS = 3
-MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -133,7 +132,7 @@ class CINN(Network):
         """
         spectra = self._checked(flux, error, mask)
         measured = self._measured(spectra, batch_size)
-        missed = gap & self._missed(measured[0].chi_square, spectra)
+        missed = gap & ops.convert_to_numpy(self.missed(measured[1]))
         if missed.any():
             again = {key: value[missed] for key, value in spectra.items()}
             again["error"] = np.hypot(again["error"], ops.convert_to_numpy(self.gap))
@@ -198,17 +197,6 @@ class CINN(Network):
             drawn = self._compiled_draw.in_chunks(n_rows, noise, encoding)["labels"]
             below = np.count_nonzero(drawn < labels[:, None], axis=1)
             self.widths.learn(ndtri((below + 0.5) / (CALIBRATION_SAMPLES + 1.0)), encoding.snr)
-
-    def _missed(self, chi_square: NDArray[np.float32], spectra: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
-        """Whether a reduced chi-square is larger than noise and three times the emulator's typical error allow."""
-        if not np.any(ops.convert_to_numpy(self.gap)):
-            return np.zeros(len(chi_square), dtype=bool)
-        used = (spectra["mask"] == 0) & (self.usable > 0)
-        n_used = np.maximum(used.sum(axis=1), 1)
-        inverse_variance = np.sum(used / np.square(spectra["error"]), axis=1) / n_used
-        emulator = float(self.summary_of_training.get("emulator_rms", 0.0))
-        allowed = MISSED * np.sqrt(2.0 / n_used) + 9.0 * emulator**2 * inverse_variance
-        return chi_square > 1.0 + allowed
 
     def spectrum(self, labels: ArrayLike, *, velocity: float = 0.0) -> NDArray[np.float32]:
         """The emulator's noiseless spectra for labels ``(n, n_labels)``, shape ``(n, n_pixels)``.

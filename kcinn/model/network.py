@@ -31,6 +31,7 @@ from kcinn.outlier import Outlier
 ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder, "conv": ConvEncoder}
 FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite beyond the sinh
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
+MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
 
 
@@ -140,6 +141,16 @@ class Network(keras.Model):
             "snr": encoding.snr,
             "n_pixels": n_pixels,
         }
+
+    def missed(self, signs: dict[str, Any]) -> Any:
+        """Whether spectra are to get the synthetic gap, of what `encode_and_measure` measured, ``(n,)``.
+
+        They are if their reduced chi-square is larger than noise and three times the emulator's typical error allow.
+        """
+        emulator = float(self.summary_of_training.get("emulator_rms", 0.0))
+        noise = MISSED * ops.sqrt(2.0 / ops.maximum(signs["n_pixels"], 1.0))
+        allowed = 1.0 + noise + ops.square(3.0 * emulator * signs["snr"])
+        return (signs["chi_square"] > allowed) & (ops.max(self.gap) > 0.0)
 
     def best_fit(self, encoding: Encoding) -> Any:
         """Unbounded labels of the best fit ``(n, n_labels)``, in the emulator's order.
