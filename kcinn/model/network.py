@@ -150,7 +150,7 @@ class Network(keras.Model):
         emulator = float(self.summary_of_training.get("emulator_rms", 0.0))
         noise = MISSED * ops.sqrt(2.0 / ops.maximum(signs["n_pixels"], 1.0))
         allowed = 1.0 + noise + ops.square(3.0 * emulator * signs["snr"])
-        return (signs["chi_square"] > allowed) & (ops.max(self.gap) > 0.0)
+        return ops.logical_and(ops.greater(signs["chi_square"], allowed), ops.max(self.gap) > 0.0)
 
     def best_fit(self, encoding: Encoding) -> Any:
         """Unbounded labels of the best fit ``(n, n_labels)``, in the emulator's order.
