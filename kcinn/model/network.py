@@ -183,7 +183,7 @@ class Network(keras.Model):
 
     def standardise(self, context: Any) -> Any:
         """Context with the mean and scatter of the training spectra taken out, and bounded."""
-        return ops.clip((context - self.context_mean) / self.context_scale, -CONTEXT_LIMIT, CONTEXT_LIMIT)
+        return ops.clip(ops.subtract(context, self.context_mean) / self.context_scale, -CONTEXT_LIMIT, CONTEXT_LIMIT)
 
     def to_frame(self, phi: Any, encoding: Encoding) -> tuple[Any, Any]:
         """Unbounded labels ``(n, n_targets)`` in the frame of the flow, and the log-determinant ``(n,)``.
@@ -194,7 +194,7 @@ class Network(keras.Model):
             u, log_det = self.to_frame(phi[:, None], encoding)
             return u[:, 0], log_det[:, 0]
         place = self.encoder.place
-        offset = phi - ops.take(encoding.location, place, axis=1)[:, None]
+        offset = ops.subtract(phi, ops.take(encoding.location, place, axis=1)[:, None])
         z = ops.matmul(offset, ops.take(encoding.factor, place, axis=1)) / TAIL
         stretch = ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2))[:, None]
         return TAIL * ops.arcsinh(z), ops.sum(stretch - 0.5 * ops.log1p(ops.square(z)), axis=-1)
@@ -248,7 +248,7 @@ class Network(keras.Model):
     def _unstretched(self, phi: Any, encoding: Encoding) -> Any:
         """Unbounded labels ``(n, n_samples, n_targets)`` as they are without `Widths`."""
         centre = self._centre(encoding)[:, None]
-        return centre + (phi - centre) / self.widths(encoding.snr)[:, None]
+        return centre + ops.subtract(phi, centre) / self.widths(encoding.snr)[:, None]
 
     def call(self, inputs: dict[str, Any]) -> Any:
         phi = self._to_unbounded(inputs["labels"])

@@ -1,5 +1,5 @@
-"""The contract, the golden flows and the golden model on the other backends: a process for each, as Keras chooses its
-backend at import."""
+"""The contract, the golden flows, the golden model and a training on the other backends: a process for each, as Keras
+chooses its backend at import."""
 
 import importlib.util
 import os
@@ -13,6 +13,7 @@ import pytest
 FOLDER = Path(__file__).parent
 FILES = [
     FOLDER.parent / "test_golden_model.py",
+    FOLDER.parent / "test_any_backend.py",
     *(FOLDER / name for name in ("test_contract.py", "test_base.py", "test_golden.py")),
 ]
 
