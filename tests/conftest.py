@@ -15,7 +15,16 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 # each goes to one worker as a whole, so the longest come first, and early those that start large processes, while the
 # workers are small
-LONGEST = ["test_trust", "test_backends", "test_cli", "test_run", "test_training", "test_demo", "test_commands"]
+LONGEST = [
+    "test_trust",
+    "test_backends",
+    "test_cli",
+    "test_run",
+    "test_training",
+    "test_any_backend",
+    "test_demo",
+    "test_commands",
+]
 
 
 def pytest_collection_modifyitems(items):

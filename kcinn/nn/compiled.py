@@ -83,7 +83,8 @@ def side_by_side(function: Callable[[Any], Any], items: Sequence[Any]) -> list[A
     """What `function`, which calls compiled ones, makes of every item, in their order.
 
     Two threads share the items: parts of a compiled function keep a single core busy, and those of another call fill
-    the rest of the machine. A single item stays in the thread of the caller.
+    the rest of the machine. A single item stays in the thread of the caller, and so do all on JAX and torch, which
+    share the machine out themselves.
 
     Parameters
     ----------
@@ -95,8 +96,8 @@ def side_by_side(function: Callable[[Any], Any], items: Sequence[Any]) -> list[A
     -------
     list
     """
-    if len(items) == 1:
-        return [function(items[0])]
+    if len(items) == 1 or keras.backend.backend() != "tensorflow":
+        return [function(item) for item in items]
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         return list(pool.map(function, items))
