@@ -21,7 +21,7 @@ from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 
 BATCH = 32
-BATCHES = 8  # that are given to the model at a time, so that it can encode some of them side by side
+BATCHES = 8  # that the model gets at a time: some are encoded side by side, and together what needs the synthetic gap
 logger = logging.getLogger("kcinn")
 FEW = 1.0 / 3.0
 POOR = 4.0  # reduced chi-square

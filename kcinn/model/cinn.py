@@ -131,16 +131,15 @@ class CINN(Network):
             `gap` and `outlier`, ``(n,)`` each.
         """
         spectra = self._checked(flux, error, mask)
-        measured = self._measured(spectra, batch_size)
-        missed = gap & ops.convert_to_numpy(self.missed(measured[1]))
+        encoding, signs = self._measured(spectra, batch_size)
+        missed = gap & ops.convert_to_numpy(self.missed(signs))
         if missed.any():
             again = {key: value[missed] for key, value in spectra.items()}
             again["error"] = np.hypot(again["error"], ops.convert_to_numpy(self.gap))
             wider = self._measured(again, batch_size)
             # what comes of a row does not depend on the rows beside it, not even in its last bit
-            for whole, part in zip(keras.tree.flatten(measured), keras.tree.flatten(wider), strict=True):
+            for whole, part in zip(keras.tree.flatten((encoding, signs)), keras.tree.flatten(wider), strict=True):
                 whole[missed] = part
-        encoding, signs = measured
         score = np.zeros(len(missed)) if self.outlier is None else self.outlier(**signs)
         return encoding, {"gap": missed, "outlier": score.astype(np.float32)}
 

@@ -83,8 +83,8 @@ def side_by_side(function: Callable[[Any], Any], items: Sequence[Any]) -> list[A
     """What `function`, which calls compiled ones, makes of every item, in their order.
 
     Two threads share the items: parts of a compiled function keep a single core busy, and those of another call fill
-    the rest of the machine. A single item stays in the thread of the caller, and so do all on JAX and torch, which
-    share the machine out themselves.
+    the rest of the machine. A single item stays in the thread of the caller, and so do all on JAX, where two threads
+    in compiled calls have waited for each other for ever, and on torch, which compiles nothing.
 
     Parameters
     ----------
