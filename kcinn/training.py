@@ -20,6 +20,7 @@ from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.model import CINN
+from kcinn.model.calibration import calibrate
 from kcinn.model.ordinary import Ordinary
 from kcinn.nn.compiled import jit_pays
 from kcinn.nn.observe import Observation
@@ -124,7 +125,7 @@ def fit(
         held_out = _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
     else:
         held_out = _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
-    model.calibrate(held_out, seed=seed)
+    calibrate(model, held_out, seed=seed)
     summary["log_density"] = _log_density(model, held_out)
     summary["seconds"] = time.perf_counter() - seconds
     logger.info("Flow: log density %.3f of held-out stars, %.0f s", summary["log_density"], summary["seconds"])
@@ -183,7 +184,7 @@ def _train_flow(
     train = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
     model.context_mean.assign(train["context"].mean(axis=0))
     model.context_scale.assign(train["context"].std(axis=0) + 1e-3)
-    unseen = model.ordinary(held_out, seed=seed)
+    unseen = Ordinary.observed(model, held_out, seed=seed)
     theta, _ = model.to_frame(model.label_space.to_unbounded(unseen.labels).astype(np.float32), unseen.encoding)
     train, test = (
         {"theta": keras.ops.convert_to_numpy(theta), "context": keras.ops.convert_to_numpy(model.standardise(context))}
@@ -222,7 +223,7 @@ def _train_jointly(
     test = Rows(model, held_out, 0.0).own()
     jit = jit_pays(epochs * len(train["phi"]) * model.instrument.n_pixels, draws=True)
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose, jit=jit)
-    return model.ordinary(held_out, seed=seed)
+    return Ordinary.observed(model, held_out, seed=seed)
 
 
 def _log_density(model: CINN, spectra: Ordinary) -> float:

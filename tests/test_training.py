@@ -15,6 +15,7 @@ import toy
 import kcinn
 from kcinn.config import Config
 from kcinn.errors import KcinnError, LabelError
+from kcinn.model.ordinary import Ordinary
 from kcinn.region import Region
 from kcinn.rows import Rows
 from kcinn.training import fit
@@ -87,7 +88,7 @@ def test_members_together_are_no_worse_than_on_average():
     model = train(config=dataclasses.replace(FAST, members=2))
     first, second = model.summary_of_training["validation_loss"]
     assert first != second
-    labels, encoding, _ = model.ordinary(toy.grid(100, seed=3), seed=1)
+    labels, encoding, _ = Ordinary.observed(model, toy.grid(100, seed=3), seed=1)
     theta, _ = model.to_frame(model.label_space.to_unbounded(labels).astype(np.float32), encoding)
     context = model.standardise(encoding.context)
     together, *alone = (

@@ -21,7 +21,9 @@ from kcinn.diagnostics import recovery
 from kcinn.errors import GridError, KcinnError, ModelError
 from kcinn.flag import Flag
 from kcinn.inference import predict
+from kcinn.model.calibration import calibrate
 from kcinn.model.mock import mock_spectra
+from kcinn.model.ordinary import Ordinary
 from kcinn.spectra import Spectra
 
 SNR = 150.0
@@ -138,7 +140,7 @@ def test_posteriors_that_are_too_narrow_are_widened(toy_model_file):
     for member in model.flow.members:
         member.base.scale.assign(0.5 * np.asarray(member.base.scale))
     assert held() < 0.5
-    model.calibrate(model.ordinary(toy.grid(1000, seed=9), seed=3), seed=3)
+    calibrate(model, Ordinary.observed(model, toy.grid(1000, seed=9), seed=3), seed=3)
     assert held() == pytest.approx(0.683, abs=0.02)
 
 

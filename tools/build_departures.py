@@ -7,9 +7,9 @@ as soon as it is solved; a second start resumes there, and several may run side 
 atmospheres between the nodes instead and prints how far the tables are from them.
 
 Model atoms are those of lightweaver (Osborne & Milic 2021, ApJ 917, 14) with the collisions by electrons that they
-bring. Li, Mg and Ca collide with hydrogen, charge exchange included, at the published rates in
-``tools/hydrogen_collisions``, taken as independent of temperature in the downward direction (true to 30 % from 4000 to
-8000 K); Na, Al and Ba after Drawin's formula with published factors (`collisions`). Fe is parametric, see `iron`.
+bring. Li, Na, Mg and Ca collide with hydrogen, charge exchange included, at the published rates in
+``tools/hydrogen_collisions``, taken as independent of temperature in the downward direction (true to 40 % from 4000 to
+8000 K); Al and Ba after Drawin's formula with published factors (`collisions`). Fe is parametric, see `iron`.
 """
 
 from __future__ import annotations

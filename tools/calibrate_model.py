@@ -16,6 +16,8 @@ from model_card import MODELS, write
 
 import kcinn
 from kcinn.grid import SyntheticGrid
+from kcinn.model.calibration import calibrate
+from kcinn.model.ordinary import Ordinary
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
     model = kcinn.load(options.model)
     grid = SyntheticGrid.open(options.grid).on(model.instrument)
     stars, test = grid.split(0.5, 0.5, seed=1)
-    model.calibrate(model.ordinary(stars))
+    calibrate(model, Ordinary.observed(model, stars))
     write(model, test, options.output, f"on {len(np.unique(stars.star))} stars with `tools/calibrate_model.py`")
 
 

@@ -14,12 +14,13 @@ COLLISIONS = Path(__file__).parent / "hydrogen_collisions"
 # term of every level of the atom, counted as in the tables of hydrogen collisions; the last is the ion
 TERMS = {
     "Li": (0, 1, 1, 2, 3, 3, 4, 4, 5),
+    "Na": (0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
     "Mg": (0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9),
     "Ca": (0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12, 12, 13),
 }
-# Factor on Drawin's formula where there are no quantum mechanical rates, fitted to stars: Na, Al from Gehren et al.
-# (2004), A&A 413, 1045; Ba from Mashonkina, Gehren & Bikmaev (1999), A&A 343, 519
-DRAWIN = {"Na": 0.05, "Al": 0.002, "Ba": 0.01}
+# Factor on Drawin's formula where there are no quantum mechanical rates, fitted to stars: Al from Gehren et al. (2004),
+# A&A 413, 1045; Ba from Mashonkina, Gehren & Bikmaev (1999), A&A 343, 519
+DRAWIN = {"Al": 0.002, "Ba": 0.01}
 BOHR_RADIUS = 5.29177e-11  # m
 RYDBERG = 13.5984  # eV
 ELECTRON_OVER_PROTON = 5.4462e-4

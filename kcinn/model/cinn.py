@@ -11,28 +11,21 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from kcinn import keras_file
 from kcinn.continuum import divided
 from kcinn.errors import ModelError
-from kcinn.grid import SyntheticGrid
 from kcinn.model.likelihood import Likelihood
-from kcinn.model.mock import mock_batches
 from kcinn.model.network import Network
-from kcinn.model.ordinary import Ordinary
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.pixels import move
-from kcinn.outlier import Outlier
 from kcinn.preparation import prepared
 from kcinn.region import Region
 from kcinn.spectra import Spectra
 
 ROWS_PER_CALL = 32
 ROWS_OF_MANY = 128  # where there are thousands: a third faster, but one spectrum would wait for them
-ORDINARY_SPECTRA = (2048, 4096)  # two of each held-out star within: they calibrate, and tell outliers
-CALIBRATION_SAMPLES, CALIBRATION_ROUNDS = 512, 2
 REFERENCE_SAMPLES = 64  # whose mean is where a likelihood is expanded
 CONTINUUM_ROUNDS = 3
 
@@ -106,9 +99,39 @@ class CINN(Network):
             training, ``(n,)``; if asked for, `log_prob` ``(n, n_samples)`` in the units of the labels.
         """
         encoding, said = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
-        noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed, quasi=quasi)
+        drawn = self.drawn(
+            encoding, n_samples=n_samples, seed=seed, first=first, batch_size=batch_size, log_prob=log_prob, quasi=quasi
+        )
+        return {**drawn, **said}
+
+    def drawn(
+        self,
+        encoding: Encoding,
+        *,
+        n_samples: int = 4096,
+        seed: int = 0,
+        first: int = 0,
+        batch_size: int = ROWS_PER_CALL,
+        log_prob: bool = False,
+        quasi: bool = False,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Draw from the posterior of spectra that are encoded already.
+
+        Parameters
+        ----------
+        encoding : Encoding
+            Of `encoded` or `measured`.
+        n_samples, seed, first, batch_size, log_prob, quasi
+            As `sample` takes them.
+
+        Returns
+        -------
+        dict
+            Of `sample`, but for `gap` and `outlier`.
+        """
+        noise = self.flow.draw_noise(range(first, first + len(encoding.context)), n_samples, seed, quasi=quasi)
         compiled = self._compiled_draw_with_density if log_prob else self._compiled_draw
-        return {**compiled.in_chunks(rows_in_cache(n_samples, batch_size), noise, encoding), **said}
+        return compiled.in_chunks(rows_in_cache(n_samples, batch_size), noise, encoding)
 
     def encoded(
         self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL, gap: bool = True
@@ -143,59 +166,30 @@ class CINN(Network):
         score = np.zeros(len(missed)) if self.outlier is None else self.outlier(**signs)
         return encoding, {"gap": missed, "outlier": score.astype(np.float32)}
 
+    def measured(
+        self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL
+    ) -> tuple[Encoding, dict[str, NDArray[np.float32]]]:
+        """What the encoder makes of spectra whose errors are as they are, and how far each is from the training's.
+
+        Parameters
+        ----------
+        flux, error, mask : array_like, shape (n, n_pixels)
+            On the model's pixels, see `instrument`.
+        batch_size : int
+            Spectra per compiled call.
+
+        Returns
+        -------
+        encoding : Encoding
+        signs : dict
+            What `Outlier` takes, ``(n,)`` each.
+        """
+        return self._measured(self._checked(flux, error, mask), batch_size)
+
     def _measured(
         self, spectra: dict[str, NDArray[np.float32]], batch_size: int
     ) -> tuple[Encoding, dict[str, NDArray[np.float32]]]:
         return self._compiled_encode.in_chunks(batch_size, spectra["flux"], spectra["error"], spectra["mask"])
-
-    def ordinary(self, stars: SyntheticGrid, *, seed: int = 0) -> Ordinary:
-        """Observe and encode stars, if need be several times each, as those of the training are.
-
-        Parameters
-        ----------
-        stars : SyntheticGrid
-            Stars that the training has not seen.
-        seed : int
-            Of what is drawn.
-
-        Returns
-        -------
-        Ordinary
-        """
-        pieces, n_spectra = [], int(np.clip(2 * len(stars), *ORDINARY_SPECTRA))
-        for batch in mock_batches(stars, self.observation, n_spectra=n_spectra, seed=seed):
-            assert batch.error is not None
-            spectra = self._checked(batch.flux, batch.error, batch.mask)
-            pieces.append(self._measured(spectra, ROWS_OF_MANY))
-        encoding, signs = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pieces)
-        labels = stars.labels[np.arange(n_spectra) % len(stars)][:, list(self.encoder.targets)]
-        return Ordinary(labels.astype(np.float32), encoding, signs)
-
-    def calibrate(self, ordinary: Ordinary, *, seed: int = 0) -> None:
-        """Make intervals hold what they should, and learn how far ordinary spectra are from the training's.
-
-        Each latent variable is scaled so that its inner 68.3 percent hold as many truths; then `Widths` are learned, so
-        that central intervals of the labels do at every S/N: labels are sums of many latent variables, whose joint
-        shape the flow knows less well. For the thresholds see `Outlier`.
-
-        Parameters
-        ----------
-        ordinary : Ordinary
-            See `ordinary`.
-        seed : int
-            Of the samples.
-        """
-        labels, encoding, signs = ordinary
-        self.outlier = Outlier.learn(**signs)
-        latent = Compiled(self.latent_encoded, self).in_chunks(len(labels), labels, encoding)
-        for k, member in enumerate(self.flow.members):
-            member.base.calibrate(latent[:, k])
-        noise = self.flow.draw_noise(range(len(labels)), CALIBRATION_SAMPLES, seed)
-        n_rows = rows_in_cache(CALIBRATION_SAMPLES, ROWS_PER_CALL)
-        for _ in range(CALIBRATION_ROUNDS):
-            drawn = self._compiled_draw.in_chunks(n_rows, noise, encoding)["labels"]
-            below = np.count_nonzero(drawn < labels[:, None], axis=1)
-            self.widths.learn(ndtri((below + 0.5) / (CALIBRATION_SAMPLES + 1.0)), encoding.snr)
 
     def spectrum(self, labels: ArrayLike, *, velocity: float = 0.0) -> NDArray[np.float32]:
         """The emulator's noiseless spectra for labels ``(n, n_labels)``, shape ``(n, n_pixels)``.

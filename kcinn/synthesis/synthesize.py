@@ -147,7 +147,10 @@ def synthesize(
     with bar:
         for n_done in Parallel(n_jobs=processes, return_as="generator_unordered")(jobs):
             bar.update(n_done)
-    flux = np.concatenate([np.load(parts / f"{k:06d}.npy", allow_pickle=False) for k in numbers])
+    flux = np.empty((len(labels), len(instrument.wavelength)), dtype=np.float32)
+    for k in numbers:
+        rows = slice(k * STARS_PER_PART * draws, (k + 1) * STARS_PER_PART * draws)
+        flux[rows] = np.load(parts / f"{k:06d}.npy", allow_pickle=False)
     grid = SyntheticGrid(instrument, label_space, labels[:n], flux=flux[:n], star=star[:n], metadata=metadata)
     if components is not None:
         grid = grid.principal_components(components)

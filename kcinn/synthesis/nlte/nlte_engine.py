@@ -22,7 +22,7 @@ from kcinn.synthesis.nlte.titanium_oxide import add_titanium_oxide
 from kcinn.synthesis.nlte.transfer import MU, MU_WEIGHTS, emergent_flux, line_flux, mean_intensity, tau_weights
 from kcinn.synthesis.nlte.unreliable import UNRELIABLE_WINDOWS
 
-VERSION = "4"
+VERSION = "5"
 CONTINUUM_SPACING = 45.0  # angstrom between the wavelengths at which the continuum is computed
 FAINTEST_LINE = 3e-3  # of the continuous opacity
 WING = 2e-3  # of the continuous opacity, where a line is cut off
