@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import GridError
+from kcinn.grid_file import read_grid, rounded, write_grid
 from kcinn.instrument import Instrument
 from kcinn.labels import LabelSpace
-
-FORMAT = "kcinn-grid/1"
-CHUNK = 16  # rows per HDF5 chunk: fast for sequential reads and for random batches
 
 
 class SyntheticGrid:
@@ -266,7 +261,7 @@ class SyntheticGrid:
             self.label_space,
             self.labels,
             coefficients=coefficients,
-            basis=_rounded(vectors / weight, (vectors / weight).std(axis=1, keepdims=True)),
+            basis=rounded(vectors / weight, (vectors / weight).std(axis=1, keepdims=True)),
             mean=mean,
             reconstruction_error=np.sqrt(squares / (len(self) * len(weight))),
             star=self.star,
@@ -274,40 +269,21 @@ class SyntheticGrid:
         )
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write to HDF5 (format ``kcinn-grid/1``); an existing file is replaced only once the new one is whole.
+        """Write to HDF5, see `kcinn.grid_file`; an existing file is replaced only once the new one is whole.
 
         Parameters
         ----------
         path : path
         """
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        with h5py.File(partial, "w") as file:
-            file.attrs.update(
-                format=FORMAT,
-                medium=self.instrument.medium,
-                frame="rest",
-                instrument=json.dumps(self.instrument.get_config()),
-                label_space=json.dumps(self.label_space.get_config()),
-                metadata=json.dumps(self.metadata),
-            )
-            for key in ("engine", "engine_version", "nlte_species", "solar_abundances"):
-                value = self.metadata.get(key, "unknown")
-                file.attrs[key] = value if isinstance(value, str) else json.dumps(value)
-            file["wavelength"] = self.wavelength
-            file["labels"] = self.labels
-            file["star"] = self.star
-            if self._flux is not None:
-                file.create_dataset("flux", data=self._flux, chunks=(min(CHUNK, len(self)), self._flux.shape[1]))
-            else:
-                assert self.coefficients is not None and self.basis is not None
-                file.attrs["reconstruction_error"] = self.reconstruction_error
-                packed = {"compression": "gzip", "shuffle": True}
-                scale = self.coefficients.std(axis=0)
-                file.create_dataset("coefficients", data=_rounded(self.coefficients, scale), **packed)
-                file.create_dataset("basis", data=_rounded(self.basis, self.basis.std(axis=1, keepdims=True)), **packed)
-                file["mean"] = self.mean
-        os.replace(partial, path)
+        if self._flux is not None:
+            arrays = {"flux": self._flux}
+        else:
+            assert self.coefficients is not None and self.basis is not None and self.mean is not None
+            arrays = {"coefficients": self.coefficients, "basis": self.basis, "mean": self.mean}
+        write_grid(
+            path, self.instrument, self.label_space, {"labels": self.labels, "star": self.star, **arrays},
+            self.reconstruction_error, self.metadata,
+        )  # fmt: skip
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> SyntheticGrid:
@@ -326,29 +302,4 @@ class SyntheticGrid:
         GridError
             If the file is missing, damaged or not a grid of this format.
         """
-        if not Path(path).is_file():
-            raise GridError(f"{path}: no such grid file")
-        try:
-            with h5py.File(path, "r") as file:
-                if file.attrs.get("format") != FORMAT:
-                    raise GridError(
-                        f"{path}: expected a grid of format {FORMAT}. Received: {file.attrs.get('format', 'no format')}"
-                    )
-                data = {key: file[key][()] for key in ("flux", "coefficients", "basis", "mean") if key in file}
-                return cls(
-                    Instrument.from_config(json.loads(file.attrs["instrument"])),
-                    LabelSpace.from_config(json.loads(file.attrs["label_space"])),
-                    file["labels"][()],
-                    **data,
-                    reconstruction_error=file.attrs.get("reconstruction_error", 0.0),
-                    star=file["star"][()],
-                    metadata=json.loads(file.attrs["metadata"]),
-                )
-        except (OSError, KeyError, json.JSONDecodeError) as error:
-            raise GridError(f"{path}: not a readable grid file ({error}). Make or copy it anew.") from error
-
-
-def _rounded(values: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Values rounded to 1/4096 of their scale: far below the compression's own error, and files pack to half."""
-    step = np.exp2(np.floor(np.log2(np.maximum(scale, 1e-30))) - 12).astype(np.float32)
-    return np.round(values / step) * step
+        return cls(**read_grid(path))
