@@ -28,7 +28,7 @@ spectra of {stars} stars with `tools/train_model.py`. Load it with `kcinn.load("
 - Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for
   the median star.
 - Training: {seconds:.0f} s.
-- Calibration: {calibration}.
+- Calibration: on {n_calibrating} other stars.
 
 Median of the posterior against truth, {n_test} held-out spectra: rms, and the share of truths inside the 68 % interval.
 
@@ -41,7 +41,7 @@ top of their own. Carbon-rich cool stars, double-lined binaries and emission lin
 """
 
 
-def write(model: CINN, test: SyntheticGrid, folder: Path, calibration: str) -> None:
+def write(model: CINN, test: SyntheticGrid, folder: Path, n_calibrating: int) -> None:
     """Write ``NAME.keras`` and ``NAME.md`` into a folder, and print the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     name = model.instrument.name
@@ -75,7 +75,7 @@ def write(model: CINN, test: SyntheticGrid, folder: Path, calibration: str) -> N
         high=model.observation.snr[1],
         continuum=model.observation.continuum,
         n_test=len(test),
-        calibration=calibration,
+        n_calibrating=n_calibrating,
         heads=" | ".join(f"S/N {snr:g}" for snr in SNR),
         rule=" | ".join("---" for _ in SNR),
         rows=rows,
