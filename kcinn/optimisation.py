@@ -7,6 +7,8 @@ from pathlib import Path
 import keras
 from tqdm import tqdm
 
+from kcinn.devices import replicas
+
 WARM_UP = 200  # steps
 
 
@@ -19,8 +21,9 @@ def schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRate
 
 
 def steps_per_execution() -> int:
-    """Training steps that TensorFlow takes before Python has its turn; JAX would unroll them, torch refuses them."""
-    return 16 if keras.backend.backend() == "tensorflow" else 1
+    """Training steps that TensorFlow takes before Python has its turn; JAX would unroll them, torch refuses them, and
+    so does TensorFlow where replicas share every step."""
+    return 16 if keras.backend.backend() == "tensorflow" and replicas() == 1 else 1
 
 
 def callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list[keras.callbacks.Callback]:
@@ -29,6 +32,16 @@ def callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list
     if folder is not None:
         chosen.append(keras.callbacks.BackupAndRestore(str(folder / name), delete_checkpoint=False))
     return chosen
+
+
+class Average(keras.callbacks.Callback):
+    """Give weights their averages at the end of every epoch, before it is validated.
+
+    An optimizer does so by itself, but not where replicas share its steps.
+    """
+
+    def on_test_begin(self, logs=None):
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
 
 class _Bar(keras.callbacks.Callback):

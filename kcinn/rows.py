@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from kcinn.devices import mean_loss
 from kcinn.grid import SyntheticGrid
 from kcinn.model import CINN
 from kcinn.model.cinn import ROWS_OF_MANY
@@ -49,7 +50,7 @@ class JointTraining(Step):
         super().__init__(cinn, joint_log_density)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return -keras.ops.mean(y_pred)
+        return -mean_loss(y_pred)
 
 
 def joint_log_density(cinn: CINN, rows: dict[str, Any]) -> Any:
@@ -116,7 +117,8 @@ class RowEncoder:
             batch = {key: value[index] for key, value in rows.items()}
             with self.turn:  # the random numbers belong to the batch, whichever thread is the first
                 self.model.observe.reseed(seed, call=start // ROWS_OF_MANY)
-                spectra = {key: np.asarray(value) for key, value in self.observing.predict_on_batch(batch).items()}
+                observed = self.observing.predict_on_batch(batch)  # by every device of a tf.distribute strategy
+            spectra = {key: np.asarray(value)[:ROWS_OF_MANY] for key, value in observed.items()}
             encoding, _ = self.model.encoded(**spectra, batch_size=ROWS_OF_MANY, gap=False)
             return {key: value[: n - start] for key, value in self.framing(batch["phi"], encoding).items()}
 

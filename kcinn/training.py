@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kcinn.config import Config
+from kcinn.devices import replicas
 from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
@@ -24,7 +25,7 @@ from kcinn.model.calibration import calibrate
 from kcinn.model.ordinary import Ordinary
 from kcinn.nn.compiled import jit_pays
 from kcinn.nn.observe import Observation
-from kcinn.optimisation import callbacks, schedule, steps_per_execution
+from kcinn.optimisation import Average, callbacks, schedule, steps_per_execution
 from kcinn.rows import JointTraining, RowEncoder, Rows
 from kcinn.synthesis.gap import synthetic_gap
 
@@ -54,6 +55,9 @@ def fit(
     the emulator has not seen, moved a little inside the grid's region. Its spectrum is the emulator's for these labels
     plus that star's own residual, so that the emulator's true error is part of what the flow learns; velocity,
     continuum, noise and missing pixels are drawn anew.
+
+    Several devices share every training step inside the scope of a strategy of `tf.distribute`, or with a
+    `keras.distribution` on JAX; spectra are encoded on the first of them.
 
     Parameters
     ----------
@@ -241,7 +245,7 @@ def _fit(
         raise GridError(
             f"{len(next(iter(train.values())))} training spectra do not fill one batch of {batch_size}. Draw more."
         )
-    steps = n // batch_size
+    steps, shared = n // batch_size, replicas() > 1
     trained.compile(
         optimizer=keras.optimizers.AdamW(
             schedule(config.learning_rate, epochs * steps),
@@ -249,7 +253,8 @@ def _fit(
             clipnorm=5.0,
             use_ema=True,
             ema_momentum=0.99,
-            ema_overwrite_frequency=steps,  # so that what is validated at the end of an epoch is the average
+            # so that what is validated at the end of an epoch is the average
+            ema_overwrite_frequency=None if shared else steps,
         ),
         jit_compile=jit,
         steps_per_execution=steps_per_execution(),
@@ -260,7 +265,7 @@ def _fit(
         validation_data=(test, None),
         batch_size=batch_size,
         epochs=epochs,
-        callbacks=[stop, *callbacks(name, epochs, folder, verbose)],
+        callbacks=[stop, *([Average()] if shared else []), *callbacks(name, epochs, folder, verbose)],
         verbose=0,
     ).history
     if not history:  # killed after the last epoch: nothing was left to train

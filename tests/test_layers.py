@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors", "registration"},
-    {"plugins", "quantity"},
+    {"devices", "plugins", "quantity"},
     {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
     {"instrument", "spectra", "spectra_check", "spectra_format"},
     {"grid", "grid_file", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
@@ -25,7 +25,7 @@ LAYERS = [
     {"__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-NEEDS_KERAS = {"keras_file", "optimisation", "nn", "emulator", "model"}
+NEEDS_KERAS = {"devices", "keras_file", "optimisation", "nn", "emulator", "model"}
 NEEDS_KERAS |= {"rows", "training", "inference", "export", "survey", "demo", "check"}
 # a file inside a layer that another file of the same layer may use
 SIDEWAYS = {

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from kcinn.continuum import smooth_curves
+from kcinn.devices import mean_loss
 from kcinn.emulator import Emulator
 from kcinn.instrument import Instrument
 from kcinn.labels import UNIT_MARGIN, LabelSpace
@@ -281,7 +282,7 @@ class Network(keras.Model):
         return math.sqrt(2.0) * ops.erfinv(2.0 * unit - 1.0)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return -ops.mean(y_pred)
+        return -mean_loss(y_pred)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kcinn.devices import on_accelerator
+
 MANY = 2e7  # values of a graph's input
 AT_ONCE = 2  # calls of compiled functions
 IN_CACHE = 8192  # samples whose hidden layers a core's cache holds
@@ -113,7 +115,11 @@ def _jitted_for_jax(function: Callable[..., Any], model: keras.layers.Layer) -> 
         with keras.StatelessScope(state_mapping=list(zip(model.variables, weights, strict=True))):
             return function(*tensors)
 
-    return lambda *tensors: pure([variable.value for variable in model.variables], tensors)
+    def on_one_device(array: Any) -> Any:
+        """What every device of a `keras.distribution` holds, on the first of them."""
+        return array if len(array.devices()) == 1 else array.addressable_data(0)
+
+    return lambda *tensors: pure([on_one_device(variable.value) for variable in model.variables], tensors)
 
 
 def _without_gradients_on_torch(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,19 +143,3 @@ def rows_in_cache(n_samples: int, at_most: int) -> int:
     """Rows of `n_samples` samples that a flow should be given at a time: on a CPU, what passes between its layers then
     stays in the cache."""
     return at_most if on_accelerator() else max(1, min(at_most, IN_CACHE // n_samples))
-
-
-def on_accelerator() -> bool:
-    """Whether the active backend computes on something other than the CPU."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.default_backend() != "cpu"
-    if backend == "torch":
-        import torch
-
-        return torch.cuda.is_available()
-    import tensorflow as tf
-
-    return len(tf.config.list_logical_devices()) > len(tf.config.list_logical_devices("CPU"))

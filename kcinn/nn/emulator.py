@@ -12,6 +12,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from kcinn.devices import mean_loss
+
 LONGEST_ERROR = 3.0  # of a spectrum, in units of what is typical for its labels
 SQRT3 = math.sqrt(3.0)
 
@@ -177,4 +179,4 @@ class EmulatorTraining(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Squared error of the coefficients, over their scale: the weak ones carry the abundances."""
-        return ops.mean(ops.sum(ops.square(y_pred - y) / self.emulator.scale, axis=-1))
+        return mean_loss(ops.sum(ops.square(y_pred - y) / self.emulator.scale, axis=-1))

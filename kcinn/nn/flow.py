@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
+from kcinn.devices import mean_loss, replicas
 from kcinn.errors import KcinnError
 from kcinn.nn.base import ConditionalBase, NormalBase, StudentTBase
 from kcinn.nn.compiled import Compiled
@@ -136,7 +137,7 @@ class ConditionalFlow(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         loss = -y_pred if sample_weight is None else -y_pred * sample_weight
-        return ops.mean(loss) + sum(self.losses)
+        return mean_loss(loss) + sum(self.losses) / replicas()
 
     # ------------------------------------------------------------------ on tensors, for use inside a larger model
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from kcinn import marginals
 from kcinn.catalogue import label_values
+from kcinn.devices import on_accelerator
 from kcinn.errors import SpectraError
 from kcinn.flag import Flag
 from kcinn.inference import MEASURED, diagnose, flags, has_continuum_at_one
 from kcinn.model import CINN, load
-from kcinn.nn.compiled import Compiled, on_accelerator, rows_in_cache
+from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.summarise import summarise
 from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
