@@ -1,12 +1,15 @@
-"""The whole way from a grid to posteriors, on every backend; the others are tested by `nn/test_backends.py`."""
+"""The whole way from a grid to posteriors on JAX and torch: `nn/test_backends.py` runs this file on them."""
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import toy
 
 from kcinn.training import fit
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="test_training.py trains on TensorFlow")
 
 
 @pytest.mark.parametrize("encoder", ["fisher", "dense"])
