@@ -108,10 +108,9 @@ def predict(
         for start in range(0, len(spectra), step):
             part = spectra[start : start + step]
             assert part.error is not None
-            error = np.maximum(part.error, model.smallest_error)
             pieces.append(
                 model.sample(
-                    part.flux, error, part.mask, n_samples=n_samples, seed=seed, first=first + start,
+                    part.flux, part.error, part.mask, n_samples=n_samples, seed=seed, first=first + start,
                     batch_size=batch_size, gap=gap, log_prob=log_prob, quasi=quasi,
                 )
             )  # fmt: skip

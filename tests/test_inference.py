@@ -10,6 +10,7 @@ from astropy.table import QTable
 from kcinn.errors import KcinnError, SpectraError
 from kcinn.flag import Flag
 from kcinn.inference import predict
+from kcinn.model.mock import mock_spectra
 from kcinn.posterior import Posterior
 from kcinn.spectra import Spectra
 from kcinn.wavelength import air_to_vacuum
@@ -113,13 +114,25 @@ def test_the_synthetic_gap_widens_what_the_synthesis_misses_and_nothing_else(toy
 
 
 def test_errors_smaller_than_any_in_the_training_count_as_the_smallest(toy_model):
-    flux, error, _ = toy.observed(np.array([[5500.0, -0.5, 0.1]]), toy.OBSERVATION.snr[1])
+    best = toy.OBSERVATION.snr[1] * np.exp(2.0 * toy.OBSERVATION.arm_contrast)  # arms differ
+    flux, error, _ = toy.observed(np.array([[5500.0, -0.5, 0.1]]), best)
     believed, boasted = (
         predict(toy_model, Spectra(toy.INSTRUMENT.wavelength, flux, error=e, medium="air"), n_samples=N_SAMPLES)
         for e in (error, error / 30.0)
     )
     np.testing.assert_allclose(boasted.samples, believed.samples, rtol=1e-5)
     assert boasted.flag[0] & Flag.SNR_RANGE
+
+
+def test_errors_are_trusted_as_far_as_the_training_knew_them(toy_model):
+    """Those of the best mock spectra stay, small ones in line cores too; those of better spectra grow as a whole."""
+    best = mock_spectra(toy.grid(64, seed=4), toy_model.observation.at(toy_model.observation.snr[1]), seed=1)
+    error, mask = best.error.astype(np.float32), best.mask.astype(np.float32)
+    assert error.min() < 0.5 * error.max()
+    np.testing.assert_array_equal(toy_model.trusted(error, mask), error)
+    growth = np.asarray(toy_model.trusted(0.01 * error, mask)) / (0.01 * error)
+    np.testing.assert_allclose(growth, np.broadcast_to(growth[:, :1], growth.shape), rtol=1e-5)
+    assert np.all((growth > 30.0) & (growth < 100.0))
 
 
 def test_flags(toy_model):

@@ -49,8 +49,7 @@ class PosteriorDistribution(tfd.Distribution):
         spectra = prepared(spectra, model.instrument, resolving_power=resolving_power)
         check_continuum(spectra)
         assert spectra.error is not None
-        error = np.maximum(spectra.error, model.smallest_error)
-        encoded, _ = model.encoded(spectra.flux, error, spectra.mask)
+        encoded, _ = model.encoded(spectra.flux, spectra.error, spectra.mask)
         self.model, self.encoding = model, Encoding(*(tf.constant(part) for part in encoded))
         super().__init__(
             dtype=tf.float32, reparameterization_type=tfd.FULLY_REPARAMETERIZED, validate_args=False,

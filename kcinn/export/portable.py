@@ -92,16 +92,17 @@ class Portable:
         return {"log_prob": _or_nan(usable, density(self.model, labels, encoding))}
 
     def _prepared(self, flux: Any, error: Any, mask: Any) -> tuple[dict[str, Any], Any]:
-        """Spectra with finite numbers at bad pixels, errors not below those of the training; which rows are usable."""
+        """Spectra with finite numbers at bad pixels, errors that the model trusts; which rows are usable."""
         good = ~ops.cast(mask, "bool") & ops.isfinite(flux) & ops.isfinite(error) & (error > 0.0)
         flux, error = ops.where(good, flux, 1.0), ops.where(good, error, 1.0)
         used = good & ops.convert_to_tensor(~self.model.ignored)
         level = _median(flux, good)
         usable = ops.any(used, axis=1) & (level > NORMALISED[0]) & (level < NORMALISED[1])
+        mask = 1.0 - ops.cast(good & usable[:, None], "float32")
         spectra = {
             "flux": flux,
-            "error": ops.maximum(error, ops.convert_to_tensor(self.model.smallest_error)),
-            "mask": 1.0 - ops.cast(good & usable[:, None], "float32"),
+            "error": self.model.trusted(error, mask),
+            "mask": mask,
             "snr": _median(flux / error / ops.convert_to_tensor(self._root_width), good),
             "n_pixels": ops.sum(ops.cast(used, "int32"), axis=1),
         }

@@ -263,7 +263,7 @@ class CINN(Network):
         """
         for _ in range(CONTINUUM_ROUNDS):
             assert spectra.error is not None
-            arrays = self._checked(spectra.flux, np.maximum(spectra.error, self.smallest_error), spectra.mask)
+            arrays = self._checked(spectra.flux, spectra.error, spectra.mask)
             encoding, said = self.encoded(**arrays, batch_size=batch_size, gap=gap)
             arrays["error"] = np.hypot(arrays["error"], said["gap"][:, None] * ops.convert_to_numpy(self.gap))
             level = self._compiled_continuum.in_chunks(batch_size, encoding, *arrays.values())
@@ -312,7 +312,7 @@ class CINN(Network):
         self._check_all_labels()
         spectra = prepared(spectra, self.instrument, resolving_power=resolving_power)
         assert spectra.error is not None
-        arrays = self._checked(spectra.flux, np.maximum(spectra.error, self.smallest_error), spectra.mask)
+        arrays = self._checked(spectra.flux, spectra.error, spectra.mask)
         drawn = self.sample(arrays["flux"], arrays["error"], arrays["mask"], n_samples=REFERENCE_SAMPLES, gap=gap)
         gaps = drawn["gap"][:, None] * ops.convert_to_numpy(self.gap)
         inverse_variance = (arrays["mask"] == 0) * self.usable / (arrays["error"] ** 2 + gaps**2)
@@ -343,11 +343,6 @@ class CINN(Network):
             inside &= region.contains(flat, self.label_space).reshape(inside.shape)
         return np.where(inside, 0.0, -np.inf)
 
-    @property
-    def smallest_error(self) -> NDArray[np.float32]:
-        """Error of the best spectra of the training, ``(n_pixels,)``; smaller ones count as this."""
-        return (1.0 / (self.observation.snr[1] * np.sqrt(self.instrument.pixel_width))).astype(np.float32)
-
     def _check_all_labels(self) -> None:
         if set(self.label_space.names) != set(self.full_space.names):
             missing = sorted(set(self.full_space.names) - set(self.label_space.names))
@@ -366,7 +361,9 @@ class CINN(Network):
             | (spectra["error"] <= 0)
         )
         filling = {"flux": 1.0, "error": 1.0, "mask": 1.0}
-        return {key: np.where(bad, filling[key], value).astype(np.float32) for key, value in spectra.items()}
+        spectra = {key: np.where(bad, filling[key], value).astype(np.float32) for key, value in spectra.items()}
+        spectra["error"] = ops.convert_to_numpy(self.trusted(spectra["error"], spectra["mask"]))
+        return spectra
 
     @cached_property
     def _compiled_encode(self) -> Compiled:

@@ -153,6 +153,23 @@ class Network(keras.Model):
         allowed = 1.0 + noise + ops.square(3.0 * emulator * signs["snr"])
         return ops.logical_and(ops.greater(signs["chi_square"], allowed), ops.max(self.gap) > 0.0)
 
+    def trusted(self, error: Any, mask: Any) -> Any:
+        """Errors of spectra that are no better than those of the training, ``(n, n_pixels)``.
+
+        Those of better ones grow as a whole, until the spectrum counts as the best of the training. From pixel to pixel
+        they may differ as they like: in lines there are fewer photons.
+
+        Parameters
+        ----------
+        error, mask : tensors, shape (n, n_pixels)
+            Positive; one where a pixel is missing.
+        """
+        low_noise = self.observation.snr[1] * math.exp(2.0 * self.observation.arm_contrast)
+        good = 1.0 - ops.cast(mask, "float32")
+        per_angstrom = ops.convert_to_tensor(np.sqrt(self.instrument.pixel_width), dtype="float32")
+        square = ops.sum(good / ops.square(error * per_angstrom), axis=1) / ops.maximum(ops.sum(good, axis=1), 1.0)
+        return error * ops.maximum(1.0, ops.sqrt(square) / low_noise)[:, None]
+
     def best_fit(self, encoding: Encoding) -> Any:
         """Unbounded labels of the best fit ``(n, n_labels)``, in the emulator's order.
 

@@ -112,10 +112,8 @@ class Summariser:
                 batch.spectra = self.model.refined(batch.spectra, gap=gap, batch_size=size)
             flux, error, mask = batch.spectra.flux, batch.spectra.error, batch.spectra.mask
             assert error is not None
-            encoding, said = self.model.encoded(
-                flux, np.maximum(error, self.model.smallest_error), mask | ~batch.usable[:, None], batch_size=size,
-                gap=gap,
-            )  # fmt: skip
+            mask = mask | ~batch.usable[:, None]
+            encoding, said = self.model.encoded(flux, error, mask, batch_size=size, gap=gap)
             batch.drawn = {
                 **self._step.in_chunks(rows_in_cache(self.options.n_samples, size), batch.noise, encoding),
                 **said,
