@@ -161,11 +161,11 @@ class Network(keras.Model):
 
         Parameters
         ----------
-        error, mask : tensors, shape (n, n_pixels)
+        error, mask : tensors or arrays, shape (n, n_pixels)
             Positive; one where a pixel is missing.
         """
         low_noise = self.observation.snr[1] * math.exp(2.0 * self.observation.arm_contrast)
-        good = 1.0 - ops.cast(mask, "float32")
+        error, good = ops.convert_to_tensor(error), 1.0 - ops.cast(mask, "float32")
         per_angstrom = ops.convert_to_tensor(np.sqrt(self.instrument.pixel_width), dtype="float32")
         square = ops.sum(good / ops.square(error * per_angstrom), axis=1) / ops.maximum(ops.sum(good, axis=1), 1.0)
         return error * ops.maximum(1.0, ops.sqrt(square) / low_noise)[:, None]
