@@ -48,7 +48,7 @@ def predict(
     """Draw from the posterior of every spectrum.
 
     Spectra are brought to the model's medium, resolving power and pixels; pixels that they do not cover are masked.
-    Errors smaller than those of the best spectra of the training count as those, and the rows are flagged. The noise of
+    Spectra better than the best of the training count as those, see `Network.trusted`, and are flagged. The noise of
     a spectrum's samples depends on `seed` and its position alone, so that the same call gives the same bits.
 
     Parameters

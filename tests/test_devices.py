@@ -10,11 +10,9 @@ import toy
 
 import kcinn
 
-PREAMBLE = """
+TRAINING = """
 import dataclasses, sys
 sys.path.insert(0, sys.argv[2])
-"""
-TRAINING = """
 import toy
 from kcinn.training import fit
 
@@ -44,7 +42,7 @@ train()
 def test_devices_share_a_training(backend, tmp_path):
     pytest.importorskip(backend)
     environment = {**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    script = PREAMBLE + TRAINING + SHARED[backend]
+    script = TRAINING + SHARED[backend]
     command = [sys.executable, "-c", script, str(tmp_path / "model.keras"), os.path.dirname(__file__)]
     subprocess.run(command, env=environment, check=True, timeout=900)
     model = kcinn.load(tmp_path / "model.keras")

@@ -33,7 +33,8 @@ def calibrate(model: CINN, ordinary: Ordinary, *, seed: int = 0) -> None:
     latent = Compiled(model.latent_encoded, model).in_chunks(len(labels), labels, encoding)
     for k, member in enumerate(model.flow.members):
         member.base.calibrate(latent[:, k])
+    noise = model.flow.draw_noise(range(len(labels)), N_SAMPLES, seed)
     for _ in range(ROUNDS):
-        drawn = model.drawn(encoding, n_samples=N_SAMPLES, seed=seed)["labels"]
+        drawn = model.drawn(noise, encoding)["labels"]
         below = np.count_nonzero(drawn < labels[:, None], axis=1)
         model.widths.learn(ndtri((below + 0.5) / (N_SAMPLES + 1.0)), encoding.snr)

@@ -99,39 +99,32 @@ class CINN(Network):
             training, ``(n,)``; if asked for, `log_prob` ``(n, n_samples)`` in the units of the labels.
         """
         encoding, said = self.encoded(flux, error, mask, batch_size=batch_size, gap=gap)
-        drawn = self.drawn(
-            encoding, n_samples=n_samples, seed=seed, first=first, batch_size=batch_size, log_prob=log_prob, quasi=quasi
-        )
-        return {**drawn, **said}
+        noise = self.flow.draw_noise(range(first, first + len(said["gap"])), n_samples, seed, quasi=quasi)
+        return {**self.drawn(noise, encoding, batch_size=batch_size, log_prob=log_prob), **said}
 
     def drawn(
-        self,
-        encoding: Encoding,
-        *,
-        n_samples: int = 4096,
-        seed: int = 0,
-        first: int = 0,
-        batch_size: int = ROWS_PER_CALL,
-        log_prob: bool = False,
-        quasi: bool = False,
+        self, noise: NDArray[Any], encoding: Encoding, *, batch_size: int = ROWS_PER_CALL, log_prob: bool = False
     ) -> dict[str, NDArray[np.float32]]:
-        """Draw from the posterior of spectra that are encoded already.
+        """What noise becomes in the posteriors of spectra that are encoded already.
 
         Parameters
         ----------
+        noise : ndarray, shape (n, n_samples, n_targets)
+            Of the flow's `draw_noise`.
         encoding : Encoding
             Of `encoded` or `measured`.
-        n_samples, seed, first, batch_size, log_prob, quasi
-            As `sample` takes them.
+        batch_size : int
+            Spectra per compiled call.
+        log_prob : bool
+            Whether to evaluate the posterior density of every sample.
 
         Returns
         -------
         dict
             Of `sample`, but for `gap` and `outlier`.
         """
-        noise = self.flow.draw_noise(range(first, first + len(encoding.context)), n_samples, seed, quasi=quasi)
         compiled = self._compiled_draw_with_density if log_prob else self._compiled_draw
-        return compiled.in_chunks(rows_in_cache(n_samples, batch_size), noise, encoding)
+        return compiled.in_chunks(rows_in_cache(noise.shape[1], batch_size), noise, encoding)
 
     def encoded(
         self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike, *, batch_size: int = ROWS_PER_CALL, gap: bool = True
