@@ -17,7 +17,7 @@ class Config:
     encoder : {"fisher", "dense", "conv"}
     components : int
         Principal components of a grid that is stored plain.
-    emulator_width, emulator_depth, emulator_steps, emulator_batch : int
+    emulator_width, emulator_depth, emulator_element_width, emulator_steps, emulator_batch : int
     emulator_share : float
         Share of the training stars that the emulator sees; the flow learns from the others.
     draws : int
@@ -37,9 +37,10 @@ class Config:
 
     encoder: str = "fisher"
     components: int = 256
-    emulator_width: int = 320
+    emulator_width: int = 192
     emulator_depth: int = 3
-    emulator_steps: int = 12000
+    emulator_element_width: int = 64
+    emulator_steps: int = 8000
     emulator_batch: int = 256
     emulator_share: float = 0.72
     draws: int = 16384

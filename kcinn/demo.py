@@ -28,7 +28,7 @@ from kcinn.shipped import COMPACT_GRID, shipped
 from kcinn.spectra import Spectra
 from kcinn.training import fit
 
-QUICK = Config(emulator_steps=8000, draws=12288)  # sooner done than the default, and a few percent less sharp
+QUICK = Config(emulator_steps=4000, draws=12288)  # sooner done than the default, and a few percent less sharp
 SNR = (25.0, 50.0, 100.0, 250.0)
 SHOWN_SNR = 250.0
 N_TEST = 1000

@@ -25,7 +25,7 @@ from kcinn.model_file import EMULATOR_FILE, check_format
 from kcinn.nn.compiled import Compiled, jit_pays
 from kcinn.nn.emulator import Emulator as EmulatorLayer
 from kcinn.nn.emulator import EmulatorTraining
-from kcinn.optimisation import callbacks, schedule, steps_per_execution
+from kcinn.optimisation import Muon, callbacks, schedule, steps_per_execution
 
 RATE = 1e-2
 ROWS_PER_CALL = 64
@@ -51,7 +51,7 @@ class Emulator(EmulatorLayer):
     instrument : dict
         `Instrument.get_config`.
     emulator : dict
-        Sizes of the layer: `n_components`, `width`, `depth`, `n_errors`.
+        Sizes of the layer: `n_components`, `width`, `depth`, `element_width`, `elements`, `n_errors`.
     metadata : dict, optional
         Of the grid.
     format : str, optional
@@ -74,7 +74,7 @@ class Emulator(EmulatorLayer):
         self.metadata, self._specification = dict(metadata or {}), dict(emulator)
 
     @classmethod
-    def for_grid(cls, grid: SyntheticGrid, *, width: int = 320, depth: int = 3) -> Emulator:
+    def for_grid(cls, grid: SyntheticGrid, *, width: int = 192, depth: int = 3, element_width: int = 64) -> Emulator:
         """An untrained emulator with the principal components of a compressed grid.
 
         Parameters
@@ -82,6 +82,8 @@ class Emulator(EmulatorLayer):
         grid : SyntheticGrid
         width, depth : int
             Of the hidden layers, and their number.
+        element_width : int
+            Of the hidden layers of every element's network.
 
         Returns
         -------
@@ -89,6 +91,7 @@ class Emulator(EmulatorLayer):
         """
         assert grid.coefficients is not None and grid.basis is not None and grid.mean is not None
         sizes = {"n_components": grid.coefficients.shape[1], "width": width, "depth": depth}
+        sizes |= {"element_width": element_width, "elements": list(grid.label_space.elements)}
         emulator = cls(grid.label_space.get_config(), grid.instrument.get_config(), sizes, grid.metadata)
         emulator.set_basis(grid.mean, grid.basis, grid.coefficients.std(axis=0))
         return emulator
@@ -100,9 +103,10 @@ class Emulator(EmulatorLayer):
         *,
         instrument: Instrument | str | None = None,
         components: int = 256,
-        width: int = 320,
+        width: int = 192,
         depth: int = 3,
-        steps: int = 24000,
+        element_width: int = 64,
+        steps: int = 12000,
         batch_size: int = 256,
         validation: float = 0.1,
         seed: int = 0,
@@ -119,6 +123,8 @@ class Emulator(EmulatorLayer):
             Principal components of a grid that is stored plain.
         width, depth : int
             Of the hidden layers, and their number.
+        element_width : int
+            Of the hidden layers of every element's network.
         steps, batch_size : int
         validation : float
             Share of the stars held out, by which the emulator's error is measured.
@@ -145,7 +151,7 @@ class Emulator(EmulatorLayer):
         if not grid.compressed:
             grid = grid.principal_components(components, seed=seed)
         stars, unseen = grid.split(1.0 - validation, validation, seed=seed)
-        emulator = cls.for_grid(grid, width=width, depth=depth)
+        emulator = cls.for_grid(grid, width=width, depth=depth, element_width=element_width)
         emulator.learn(stars, unseen, steps=steps, batch_size=batch_size, verbose=verbose)
         return emulator
 
@@ -177,7 +183,7 @@ class Emulator(EmulatorLayer):
         training = EmulatorTraining(self)
         rate = schedule(RATE, epochs * steps_per_epoch)
         training.compile(
-            optimizer=keras.optimizers.Adam(rate, clipnorm=5.0),
+            optimizer=Muon(rate),
             jit_compile=jit_pays(epochs * len(stars) * self.n_components),
             steps_per_execution=steps_per_execution(),
         )

@@ -112,6 +112,11 @@ class LabelSpace:
         return tuple(label.name for label in self.labels)
 
     @property
+    def elements(self) -> tuple[int, ...]:
+        """Positions of the labels that are an element's abundance relative to iron, ``<element>_fe``."""
+        return tuple(i for i, name in enumerate(self.names) if name.endswith("_fe"))
+
+    @property
     def lower(self) -> NDArray[np.float64]:
         """Lower edges of the prior box, ``(n_labels,)``."""
         return np.array([label.lower for label in self.labels])

@@ -14,6 +14,7 @@ MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_BYTES = 2**31  # of a member, unpacked: a hundred times a large model
 MAX_EXPANSION = 200  # unpacked over packed
 SIZES = ("width", "depth", "hidden", "members", "n_components", "n_start")
+OF_ELEMENTS = ("element_width", "depth", "n_components")  # of every element's part of an emulator
 
 
 class Suspicious(ValueError):
@@ -42,14 +43,20 @@ def check_sizes(config: dict[str, Any], weights: bytes, networks: Iterable[str])
     except (OSError, RuntimeError, KeyError) as error:
         raise Suspicious(f"its weights cannot be read ({error})") from None
     for part in networks:
-        sizes = {key: config[part][key] for key in SIZES if key in config[part]}
-        if not all(isinstance(size, int) and size > 0 for size in sizes.values()):
-            raise Suspicious(f"the sizes of its {part} are no positive integers: {sizes}")
-        if math.prod(sizes.values()) > max(n_weights, 1024):
-            raise Suspicious(f"its {part} is larger ({sizes}) than its {n_weights} weights allow")
+        _check_product({key: config[part][key] for key in SIZES if key in config[part]}, part, n_weights)
+        if elements := config[part].get("elements"):
+            sizes = {key: config[part][key] for key in OF_ELEMENTS if key in config[part]}
+            _check_product({**sizes, "elements": len(elements)}, part, n_weights)
     pixels = sum(float(arm.get("n_pixels", max(arm.get("pixel", [0.0])))) for arm in config["instrument"]["arm"])
     if not pixels <= n_weights:
         raise Suspicious(f"its instrument has more pixels ({pixels:g}) than its {n_weights} weights allow")
+
+
+def _check_product(sizes: dict[str, Any], part: str, n_weights: int) -> None:
+    if not all(isinstance(size, int) and size > 0 for size in sizes.values()):
+        raise Suspicious(f"the sizes of its {part} are no positive integers: {sizes}")
+    if math.prod(sizes.values()) > max(n_weights, 1024):
+        raise Suspicious(f"its {part} is larger ({sizes}) than its {n_weights} weights allow")
 
 
 def _datasets(group: h5py.Group) -> Iterator[h5py.Dataset]:

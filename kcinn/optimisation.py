@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 from tqdm import tqdm
@@ -18,6 +19,23 @@ def schedule(rate: float, steps: int) -> keras.optimizers.schedules.LearningRate
     return keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
     )
+
+
+class Muon(keras.optimizers.Muon):
+    """Muon (Jordan 2024), to which a stack of kernels ``(n, n_inputs, n_outputs)`` is as many kernels; Adam for biases.
+
+    Steps go equally far along all singular vectors of a kernel, so that weak lines are learned as soon as strong ones.
+    """
+
+    def __init__(self, learning_rate: Any, **kwargs: Any):
+        super().__init__(learning_rate, **{"weight_decay": None, "adam_weight_decay": None, **kwargs})
+
+    def _should_use_adamw(self, variable):
+        return len(variable.shape) < 2 or variable.shape[-2] == 1
+
+    def lr_adjust(self, x):
+        """As of one kernel."""
+        return x * (self.rms_rate * max(x.shape[-2:]) ** 0.5)
 
 
 def steps_per_execution() -> int:

@@ -151,6 +151,8 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
             "n_components": grid.coefficients.shape[1],
             "width": config.emulator_width,
             "depth": config.emulator_depth,
+            "element_width": config.emulator_element_width,
+            "elements": list(grid.label_space.elements),
         },
         encoder=encoder,
         flow={

@@ -82,6 +82,8 @@ def test_members_that_no_model_has(altered, name):
     [
         (lambda config: config["flow"].update(width=10**7), "flow is larger"),
         (lambda config: config["emulator"].update(n_components=10**9), "emulator is larger"),
+        (lambda config: config["emulator"].update(element_width=10**9), "emulator is larger"),
+        (lambda config: config["emulator"].update(elements=[7]), "distinct numbers of the 3 labels"),
         (lambda config: config["encoder"].update(n_start=10**12), "encoder is larger"),
         (lambda config: config["flow"].update(depth=-1), "no positive integers"),
         (lambda config: config["instrument"]["arm"][0]["pixel"].__setitem__(1, 1e12), "more pixels"),

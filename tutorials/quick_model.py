@@ -6,7 +6,7 @@ import kcinn
 from kcinn.shipped import COMPACT_GRID, shipped
 
 FILE = Path(__file__).with_name("quick-model.keras")
-CONFIG = kcinn.Config(emulator_steps=1500, emulator_width=256, draws=6144)
+CONFIG = kcinn.Config(emulator_steps=1000, draws=6144)
 HELD_OUT = 0.02
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.initializers import VarianceScaling
 from numpy.typing import ArrayLike
 
 from kcinn.devices import mean_loss
@@ -22,7 +23,11 @@ SQRT3 = math.sqrt(3.0)
 class Emulator(keras.layers.Layer):
     """Predict the coefficients of a spectrum, and their Jacobian, from labels.
 
-    The network works on `phi`, labels mapped to the space in which their uniform prior is a standard normal
+    A sum of networks: one is fed all labels; and for every element, whose lines hang on the atmosphere and on their own
+    abundance but hardly on those of others, one is fed the labels that are no element's abundance and its own. So much
+    of the physics is known beforehand that the same number of stars teaches several times as much.
+
+    The networks work on `phi`, labels mapped to the space in which their uniform prior is a standard normal
     (`LabelSpace.to_unbounded`). Inside, ``t = erf(phi / sqrt(2))`` brings them back to the interval from -1 to 1, so
     the emulator never extrapolates beyond the box. A label that lines feel by its reciprocal (``5040 K / teff``) enters
     as ``(t + bend) / (1 + bend t)``, which is linear in the reciprocal if `bend` is the half width of the label's box
@@ -33,6 +38,10 @@ class Emulator(keras.layers.Layer):
     n_labels, n_pixels, n_components : int
     width, depth : int
         Size of the hidden layers (SiLU) and their number.
+    element_width : int
+        Size of the hidden layers of every element's network.
+    elements : sequence of int
+        The labels that are abundances of elements.
     n_errors : int
         Number of the principal axes of its own error that the emulator carries, see `set_error`.
     bends : sequence of float, optional
@@ -51,6 +60,8 @@ class Emulator(keras.layers.Layer):
         n_components: int = 256,
         width: int = 512,
         depth: int = 3,
+        element_width: int = 64,
+        elements: Sequence[int] = (),
         n_errors: int = 32,
         bends: Sequence[float] | None = None,
         **kwargs: Any,
@@ -58,6 +69,9 @@ class Emulator(keras.layers.Layer):
         super().__init__(**kwargs)
         self.n_labels, self.n_pixels, self.n_components = n_labels, n_pixels, n_components
         self.width, self.depth, self.n_errors = width, depth, min(n_errors, n_components)
+        self.element_width, self.elements = element_width, [int(i) for i in elements]
+        if len(set(self.elements)) < len(elements) or not set(self.elements) <= set(range(n_labels)):
+            raise ValueError(f"elements must be distinct numbers of the {n_labels} labels. Received: {self.elements}")
         self.bends = [0.0] * n_labels if bends is None else [float(bend) for bend in bends]
         frozen = {"initializer": "zeros", "trainable": False}
         self.mean = self.add_weight(shape=(n_pixels,), name="mean", **frozen)
@@ -73,6 +87,18 @@ class Emulator(keras.layers.Layer):
         ]
         self.biases = [
             self.add_weight(shape=(n,), name=f"bias_{i}", initializer="zeros") for i, n in enumerate(sizes[1:])
+        ]
+        self._shared = [i for i in range(n_labels) if i not in self.elements]
+        sizes = [len(self._shared) + 1] + [element_width] * depth + [n_components]
+        shapes = [(len(self.elements), *shape) for shape in pairwise(sizes)] if self.elements else []
+        scales = [len(self.elements)] * depth + [1]  # as each of the elements' kernels alone; but the last are summed
+        self.element_kernels = [
+            self.add_weight(shape=shape, name=f"element_kernel_{i}", initializer=VarianceScaling(scale))
+            for i, (shape, scale) in enumerate(zip(shapes, scales, strict=False))
+        ]
+        self.element_biases = [
+            self.add_weight(shape=(shape[0], 1, shape[2]), name=f"element_bias_{i}", initializer="zeros")
+            for i, shape in enumerate(shapes[:-1])
         ]
         self._bend = np.array(self.bends, dtype=np.float32)
         self.built = True
@@ -134,35 +160,82 @@ class Emulator(keras.layers.Layer):
         return SQRT3 * (t + bend) / stretch, SQRT3 * slope * (1.0 - ops.square(bend)) / ops.square(stretch)
 
     def call(self, phi):
-        hidden, _ = self._inputs(phi)
+        inputs, _ = self._inputs(phi)
+        hidden = inputs
         for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
             hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
-        return (ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]) * self.scale
+        coefficients = ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]
+        if self.elements:
+            hidden = self._each_element(inputs)
+            for kernel, bias in zip(self.element_kernels[:-1], self.element_biases, strict=True):
+                hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
+            coefficients = coefficients + ops.einsum("enw,ewc->nc", hidden, self.element_kernels[-1])
+        return coefficients * self.scale
 
     def linearise(self, phi):
         """Coefficients ``(n, n_components)`` and their Jacobian with respect to `phi`, ``(n, n_labels, n_components)``.
 
         Forward mode written out, since the backends have no common automatic one.
         """
-        hidden, slope = self._inputs(phi)
-        tangent = None
-        for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
-            preactivation = ops.matmul(hidden, kernel) + bias
-            gate = ops.sigmoid(preactivation)
-            hidden = preactivation * gate
-            derivative = gate * (1.0 + preactivation * (1.0 - gate))
-            tangent = slope[:, :, None] * kernel if tangent is None else ops.matmul(tangent, kernel)
-            tangent = tangent * derivative[:, None, :]
-        coefficients = (ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]) * self.scale
-        return coefficients, ops.matmul(tangent, self.kernels[-1]) * self.scale
+        inputs, slope = self._inputs(phi)
+        hidden, tangent = _propagate(inputs, slope, self.kernels[:-1], self.biases[:-1])
+        coefficients = ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]
+        jacobian = ops.matmul(tangent, self.kernels[-1])
+        if self.elements:
+            hidden, tangent = _propagate(
+                self._each_element(inputs), self._each_element(slope), self.element_kernels[:-1], self.element_biases
+            )
+            last = self.element_kernels[-1]
+            coefficients = coefficients + ops.einsum("enw,ewc->nc", hidden, last)
+            shared = ops.einsum("enkw,ewc->nkc", tangent[:, :, :-1], last)
+            own = ops.einsum("enw,ewc->nec", tangent[:, :, -1], last)
+            order = np.argsort([*self._shared, *self.elements])
+            jacobian = jacobian + ops.take(ops.concatenate([shared, own], axis=1), order, axis=1)
+        return coefficients * self.scale, jacobian * self.scale
+
+    def _each_element(self, values):
+        """Of every label's values ``(n, n_labels)`` those that an element's network sees, ``(n_elements, n, ...)``."""
+        columns = np.array([[*self._shared, element] for element in self.elements])
+        return ops.transpose(ops.take(values, columns, axis=1), (1, 0, 2))
 
     def flux(self, coefficients):
         """Spectra ``(n, n_pixels)`` of these coefficients."""
         return self.mean + ops.matmul(coefficients, self.basis)
 
     def get_config(self):
-        sizes = ("n_labels", "n_pixels", "n_components", "width", "depth", "n_errors")
-        return {**super().get_config(), **{key: getattr(self, key) for key in sizes}, "bends": list(self.bends)}
+        keys = (
+            "n_labels",
+            "n_pixels",
+            "n_components",
+            "width",
+            "depth",
+            "element_width",
+            "elements",
+            "n_errors",
+            "bends",
+        )
+        return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
+
+
+def _propagate(hidden, slope, kernels, biases):
+    """The last hidden layer ``(..., n, width)``, and its tangents ``(..., n, n_inputs, width)``.
+
+    `slope` is the derivative of every input with respect to its label, of the shape of the inputs `hidden`.
+    """
+    tangent = None
+    for kernel, bias in zip(kernels, biases, strict=True):
+        preactivation = ops.matmul(hidden, kernel) + bias
+        gate = ops.sigmoid(preactivation)
+        hidden = preactivation * gate
+        derivative = gate * (1.0 + preactivation * (1.0 - gate))
+        if tangent is None:
+            tangent = slope[..., None] * ops.expand_dims(kernel, -3)
+        else:
+            rows = (*tangent.shape[:-3], -1, tangent.shape[-1])
+            shape = (*tangent.shape[:-3], -1, *tangent.shape[-2:-1], kernel.shape[-1])
+            tangent = ops.reshape(ops.matmul(ops.reshape(tangent, rows), kernel), shape)
+        tangent = tangent * ops.expand_dims(derivative, -2)
+    return hidden, tangent
 
 
 @keras.saving.register_keras_serializable(package="kcinn")

@@ -1,11 +1,14 @@
-"""Held-out error of the emulator with labels, and with physical combinations of them, as inputs of its network.
+"""Held-out error of the emulator: what its network is fed, networks of elements beside it, and two optimizers.
 
-    python benchmarks/emulator_inputs.py [--grid data/compact-grid.h5] [--steps 3000] [--seeds 2] [--kinds ...]
+    python benchmarks/emulators.py [--grid data/compact-grid.h5] [--steps 3000] [--seeds 2] [--kinds ...]
 
-Every kind is trained by the same number of steps on the same stars; a tenth of the stars are held out.
+Every kind is trained by the same number of steps on the same stars; a tenth of the stars are held out. "labels" to
+"velocities" are one network of 3 x 320 with these inputs; "elements" is the emulator as it is: 3 x 192 on all labels,
+temperature as its reciprocal, and 3 x 64 for every element.
 """
 
 import argparse
+import itertools
 import time
 from pathlib import Path
 
@@ -16,11 +19,12 @@ from scipy.special import ndtri
 from kcinn.emulator import RATE
 from kcinn.grid import SyntheticGrid
 from kcinn.nn.emulator import Emulator, EmulatorTraining
-from kcinn.optimisation import schedule
+from kcinn.optimisation import Muon, schedule
 
-KINDS = ("labels", "reciprocal", "sums-added", "sums-instead", "strengths", "velocities")
+KINDS = ("labels", "reciprocal", "sums-added", "sums-instead", "strengths", "velocities", "elements")
+OPTIMIZERS = {"adam": lambda rate: keras.optimizers.Adam(rate, clipnorm=5.0), "muon": Muon}
 BATCH = 256
-WIDTH, DEPTH = 320, 3
+WIDTH = 320
 
 
 def inputs(kind, grid):
@@ -47,17 +51,18 @@ def inputs(kind, grid):
     return ndtri(np.clip(np.stack(units, axis=1), 1e-6, 1.0 - 1e-6)).astype(np.float32)
 
 
-def measure(kind, grid, steps, seed):
+def measure(kind, optimizer, grid, steps, seed):
     keras.utils.set_random_seed(seed)
     values = inputs(kind, grid)
     stars = np.random.default_rng(0).permutation(np.unique(grid.star))
     unseen = np.isin(grid.star, stars[: len(stars) // 10])
-    emulator = Emulator(values.shape[1], len(grid.wavelength), grid.coefficients.shape[1], WIDTH, DEPTH)
+    sizes = {"width": 192, "elements": grid.label_space.elements} if kind == "elements" else {"width": WIDTH}
+    emulator = Emulator(values.shape[1], len(grid.wavelength), grid.coefficients.shape[1], **sizes)
     emulator.set_basis(grid.mean, grid.basis, grid.coefficients.std(axis=0))
     training = EmulatorTraining(emulator)
     epochs = max(1, round(steps * BATCH / np.sum(~unseen)))
     rate = schedule(RATE, epochs * -(-int(np.sum(~unseen)) // BATCH))
-    training.compile(optimizer=keras.optimizers.Adam(rate, clipnorm=5.0))
+    training.compile(optimizer=OPTIMIZERS[optimizer](rate), jit_compile=True)
     training.fit(values[~unseen], grid.coefficients[~unseen], batch_size=BATCH, epochs=epochs, verbose=0)
     predicted = training.predict(values[unseen], batch_size=512, verbose=0)
     residuals = predicted - grid.coefficients[unseen]
@@ -72,14 +77,13 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
     options = parser.parse_args()
     grid = SyntheticGrid.open(options.grid)
-    print(f"{'inputs':>14s} {'seed':>4s} {'rms':>8s} {'median':>8s} {'loss':>8s} {'seconds':>8s}")
-    for seed in range(options.seeds):
-        for kind in options.kinds:
-            start = time.perf_counter()
-            rms, median, loss = measure(kind, grid, options.steps, seed)
-            print(
-                f"{kind:>14s} {seed:4d} {rms:8.5f} {median:8.5f} {loss:8.4f} {time.perf_counter() - start:8.0f}",
-                flush=True,
-            )
+    print(f"{'inputs':>14s} {'optimizer':>10s} {'seed':>4s} {'rms':>8s} {'median':>8s} {'loss':>8s} {'seconds':>8s}")
+    for seed, kind, optimizer in itertools.product(range(options.seeds), options.kinds, options.optimizers):
+        start = time.perf_counter()
+        rms, median, loss = measure(kind, optimizer, grid, options.steps, seed)
+        seconds = time.perf_counter() - start
+        row = f"{kind:>14s} {optimizer:>10s} {seed:4d} {rms:8.5f} {median:8.5f} {loss:8.4f} {seconds:8.0f}"
+        print(row, flush=True)
