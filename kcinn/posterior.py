@@ -264,8 +264,10 @@ class Posterior:
 
         Undetected means that the density is still high where the samples begin: between their 1st and 10th percentile
         it is on average more than a third of its peak, as for a Gaussian that the lower edge of the prior cuts less
-        than two standard deviations below its peak. The upper limit (95 percent) of such a label depends on where its
-        prior begins.
+        than two standard deviations below its peak. Or, if the label is in dex, that it may be smaller than its median
+        by 0.25 dex or more at 1 sigma: the strength of a weak line goes with the abundance, and is less than 2.3 sigma
+        then. A flow rounds the edges of a flat posterior, so the first sign alone would miss most limits. The upper
+        limit (95 percent) of such a label depends on where its prior begins.
 
         Parameters
         ----------
@@ -276,7 +278,8 @@ class Posterior:
         Detection
             `detected` and `upper_limit`, ``(n_spectra,)`` each.
         """
-        return detect(self.label(name))
+        in_dex = self.label_space.labels[self.label_space.index(name)].unit.startswith("dex")
+        return detect(self.label(name), in_dex=in_dex)
 
     def to_table(self) -> QTable:
         """The summary with the covariances, as a table of astropy with units, descriptions and UCDs.

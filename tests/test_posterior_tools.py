@@ -95,6 +95,18 @@ def test_a_flat_posterior_is_an_upper_limit_wherever_its_lower_edge():
     assert not result.detected.any()
 
 
+@pytest.mark.parametrize("rounded, significance, detected", [(0.0, 5.0, True), (0.0, 1.0, False), (0.4, 1.0, False)])
+def test_a_weak_line_is_detected_by_its_significance(rounded, significance, detected):
+    """The strength of a weak line has a Gaussian error, its logarithm is the label, whose flat prior begins 1.5 dex
+    below the line. A flow rounds the edges of such a posterior."""
+    rng = np.random.default_rng(0)
+    grid = np.linspace(-1.5, 1.5, 4000)
+    density = np.exp(-0.5 * (significance * (10.0**grid - 1.0)) ** 2)
+    li = rng.choice(grid, (3, 4096), p=density / density.sum()) + rounded * rng.normal(size=(3, 4096))
+    result = Posterior(np.stack([np.full_like(li, 5500.0), li], axis=2), SPACE).detection("li_fe")
+    assert np.all(result.detected == detected)
+
+
 def test_joint_mode_is_the_densest_sample():
     posterior = gaussian()
     np.testing.assert_allclose(posterior.joint_mode[0], CENTRE, atol=0.05 * SCATTER.max(), rtol=2e-3)

@@ -57,11 +57,11 @@ def write(model: CINN, test: SyntheticGrid, folder: Path, n_calibrating: int) ->
             model, mock_spectra(test, model.observation.at(snr), seed=k), n_samples=1000, gap=False, verbose=1
         )
         everywhere = np.full(len(test), True)
-        seen = {f"{name}, where detected": (name, posterior.detection(name).detected) for name in OFTEN_LIMITS}
-        for row, (name, chosen) in {**{x: (x, everywhere) for x in model.label_space.names}, **seen}.items():
-            i = model.label_space.index(name)
+        seen = {f"{x}, where detected": (x, posterior.detection(x).detected) for x in OFTEN_LIMITS}
+        for row, (label, chosen) in {**{x: (x, everywhere) for x in model.label_space.names}, **seen}.items():
+            i = model.label_space.index(label)
             result = recovery(posterior.samples[chosen][:, :, i : i + 1], test.labels[chosen][:, i : i + 1])
-            share = f" of {chosen.mean():.0%}" if row != name else ""
+            share = f" of {chosen.mean():.0%}" if row != label else ""
             cells.setdefault(f"{row} ({model.label_space.labels[i].unit})", []).append(
                 f"{result.rms[0]:.3g}, {result.coverage68[0]:.0%}{share}"
             )

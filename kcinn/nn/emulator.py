@@ -24,8 +24,8 @@ class Emulator(keras.layers.Layer):
     """Predict the coefficients of a spectrum, and their Jacobian, from labels.
 
     A sum of networks: one is fed all labels; and for every element, whose lines hang on the atmosphere and on their own
-    abundance but hardly on those of others, one is fed the labels that are no element's abundance and its own. So much
-    of the physics is known beforehand that the same number of stars teaches several times as much.
+    abundance but hardly on those of others, one is fed the labels that are no element's abundance and its own: what is
+    known of the physics need not be learned from spectra.
 
     The networks work on `phi`, labels mapped to the space in which their uniform prior is a standard normal
     (`LabelSpace.to_unbounded`). Inside, ``t = erf(phi / sqrt(2))`` brings them back to the interval from -1 to 1, so
@@ -161,14 +161,10 @@ class Emulator(keras.layers.Layer):
 
     def call(self, phi):
         inputs, _ = self._inputs(phi)
-        hidden = inputs
-        for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
-            hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
+        hidden = _last_hidden(inputs, self.kernels[:-1], self.biases[:-1])
         coefficients = ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]
         if self.elements:
-            hidden = self._each_element(inputs)
-            for kernel, bias in zip(self.element_kernels[:-1], self.element_biases, strict=True):
-                hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
+            hidden = _last_hidden(self._each_element(inputs), self.element_kernels[:-1], self.element_biases)
             coefficients = coefficients + ops.einsum("enw,ewc->nc", hidden, self.element_kernels[-1])
         return coefficients * self.scale
 
@@ -203,22 +199,19 @@ class Emulator(keras.layers.Layer):
         return self.mean + ops.matmul(coefficients, self.basis)
 
     def get_config(self):
-        keys = (
-            "n_labels",
-            "n_pixels",
-            "n_components",
-            "width",
-            "depth",
-            "element_width",
-            "elements",
-            "n_errors",
-            "bends",
-        )
+        keys = ["n_labels", "n_pixels", "n_components", "width", "depth", "n_errors"]
+        keys += ["element_width", "elements", "bends"]
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
 
 
+def _last_hidden(hidden, kernels, biases):
+    for kernel, bias in zip(kernels, biases, strict=True):
+        hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
+    return hidden
+
+
 def _propagate(hidden, slope, kernels, biases):
-    """The last hidden layer ``(..., n, width)``, and its tangents ``(..., n, n_inputs, width)``.
+    """`_last_hidden` ``(..., n, width)``, and its tangents ``(..., n, n_inputs, width)``.
 
     `slope` is the derivative of every input with respect to its label, of the shape of the inputs `hidden`.
     """
