@@ -18,7 +18,7 @@ LABELS = toy.grid(400, seed=41).labels  # none of them in a training
 @pytest.fixture(scope="module")
 def emulator(made_once):
     def train(path):
-        options = {"components": 24, "width": 48, "depth": 2, "steps": 1500, "batch_size": 128, "verbose": 0}
+        options = {"components": 48, "width": 48, "depth": 2, "steps": 1500, "batch_size": 128, "verbose": 0}
         kcinn.Emulator.fit(toy.grid(1200), **options).save(path)
 
     return kcinn.Emulator.load(made_once("emulator.keras", train))
