@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 FILES = [
     FOLDER.parent / "test_golden_model.py",
     FOLDER.parent / "test_any_backend.py",
-    *(FOLDER / name for name in ("test_contract.py", "test_base.py", "test_golden.py", "test_emulator_layer.py")),
+    *(FOLDER / name for name in ("test_contract.py", "test_base.py", "test_golden.py", "test_emulator_networks.py")),
 ]
 
 
