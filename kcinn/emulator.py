@@ -90,8 +90,7 @@ class Emulator(EmulatorLayer):
         Emulator
         """
         assert grid.coefficients is not None and grid.basis is not None and grid.mean is not None
-        sizes = {"n_components": grid.coefficients.shape[1], "width": width, "depth": depth}
-        sizes |= {"element_width": element_width, "elements": list(grid.label_space.elements)}
+        sizes = sizes_for(grid, width, depth, element_width)
         emulator = cls(grid.label_space.get_config(), grid.instrument.get_config(), sizes, grid.metadata)
         emulator.set_basis(grid.mean, grid.basis, grid.coefficients.std(axis=0))
         return emulator
@@ -385,6 +384,24 @@ class Emulator(EmulatorLayer):
             "metadata": self.metadata,
             "name": self.name,
         }
+
+
+def sizes_for(grid: SyntheticGrid, width: int, depth: int, element_width: int) -> dict[str, Any]:
+    """The argument `emulator` of an `Emulator` for the labels and components of a compressed grid.
+
+    Parameters
+    ----------
+    grid : SyntheticGrid
+    width, depth, element_width : int
+        See `Emulator.for_grid`.
+
+    Returns
+    -------
+    dict
+    """
+    assert grid.coefficients is not None
+    sizes = {"width": width, "depth": depth, "element_width": element_width}
+    return {"n_components": grid.coefficients.shape[1], **sizes, "elements": list(grid.label_space.elements)}
 
 
 def _bends(space: LabelSpace) -> list[float]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from kcinn.config import Config
 from kcinn.devices import replicas
+from kcinn.emulator import sizes_for
 from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
@@ -147,13 +148,7 @@ def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation
         label_space=grid.label_space.get_config(),
         targets=targets,
         instrument=grid.instrument.get_config(),
-        emulator={
-            "n_components": grid.coefficients.shape[1],
-            "width": config.emulator_width,
-            "depth": config.emulator_depth,
-            "element_width": config.emulator_element_width,
-            "elements": list(grid.label_space.elements),
-        },
+        emulator=sizes_for(grid, config.emulator_width, config.emulator_depth, config.emulator_element_width),
         encoder=encoder,
         flow={
             **{key: getattr(config, key) for key in ("members", "depth", "width", "hidden", "transform", "base")},
