@@ -159,6 +159,25 @@ class LabelSpace:
         """
         return LabelSpace(self.labels[self.index(name)] for name in names)
 
+    def without(self, names: Iterable[str]) -> LabelSpace:
+        """The label space of all labels but `names`.
+
+        Parameters
+        ----------
+        names : iterable of str
+
+        Returns
+        -------
+        LabelSpace
+
+        Raises
+        ------
+        LabelError
+            If there is no such label, or none is left.
+        """
+        left_out = {self.index(name) for name in names}
+        return LabelSpace(label for i, label in enumerate(self.labels) if i not in left_out)
+
     def contains(self, values: ArrayLike) -> NDArray[np.bool_]:
         """Whether each row of `values`, shape ``(..., n_labels)``, lies inside the box.
 

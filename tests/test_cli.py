@@ -96,6 +96,7 @@ def test_info(toy_model_file, tmp_path):
     [
         (["synthesize", "--n", "4", "--instrument", "hubble", "-o", "{}/g.h5"], "4most-hrs"),
         (["synthesize", "--n", "0", "-o", "{}/g.h5"], "range"),
+        (["synthesize", "--n", "4", "--without", "overshoot", "-o", "{}/g.h5"], "teff, logg, fe_h"),
         (["fit", "{}/none.h5", "-o", "{}/m.keras"], "no such"),
         (["fit", "{}/none.h5", "-o", "{}/m.pkl"], ".keras"),
         (["predcit"], "No such command"),

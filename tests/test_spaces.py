@@ -28,6 +28,13 @@ def test_the_unbounded_space_never_leads_out_of_the_box():
     assert np.all(np.isfinite(toy.SPACE.to_unbounded([toy.SPACE.lower, toy.SPACE.upper])))
 
 
+def test_a_space_without_some_labels_keeps_the_order_of_the_others():
+    assert LABELS.without(["fe_h", "teff"]).names[:3] == ("logg", "vmic", "vsini")
+    assert LABELS.without([]) == LABELS
+    with pytest.raises(LabelError, match=r"'tef'.*teff, logg"):
+        LABELS.without(["tef"])
+
+
 def test_label_errors_name_the_valid_labels():
     with pytest.raises(LabelError, match=r"'tef'.*teff, fe_h"):
         toy.SPACE.index("tef")

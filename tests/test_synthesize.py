@@ -18,7 +18,7 @@ from kcinn.instrument import Arm, Instrument
 from kcinn.labels import Label, LabelSpace
 from kcinn.synthesis.engine import Engine
 from kcinn.synthesis.named import engine_named
-from kcinn.synthesis.synthesize import synthesize
+from kcinn.synthesis.synthesize import known_labels, synthesize
 
 SPACE = LabelSpace([*toy.SPACE, Label("vsini", "km s-1", 0.0, 15.0)])
 
@@ -93,6 +93,12 @@ def test_goes_on_where_it_was_killed(tmp_path):
     np.testing.assert_array_equal(grid.flux(), run(tmp_path / "whole.h5", n=400, draws=1).flux())
     assert not parts.exists()
     assert json.loads(json.dumps(SyntheticGrid.open(path).metadata)) == grid.metadata
+
+
+def test_by_default_labels_are_those_that_the_engine_knows(tmp_path):
+    grid = run(tmp_path / "grid.h5", label_space=None)
+    assert grid.label_space.names == ("teff", "fe_h", "vsini", "vmac", "mg_fe")
+    assert "overshooting" in known_labels(engine_named("nlte")).names
 
 
 def test_what_the_engine_cannot_do_is_refused(tmp_path):

@@ -25,22 +25,28 @@ from kcinn.errors import KcinnError
     "--engine", default="nlte", show_default=True, help="nlte, turbospectrum, or one that another package brings."
 )
 @click.option("--config", type=click.Path(path_type=Path), help="File of an engine that needs one, as turbospectrum.")
+@click.option(
+    "--without", multiple=True, metavar="LABEL", help="Leave a label out; the engine has a value for it. Repeat."
+)
 @click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @SEED
 @QUIET
 def synthesize(
     n: int, instrument: str, draws: int, components: int | None, nlte: bool, engine: str, config: Path | None,
-    processes: int, output: Path, seed: int, quiet: bool,
+    without: tuple[str, ...], processes: int, output: Path, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Compute a grid of synthetic spectra. Started again after a kill, it goes on where it stopped."""
+    from kcinn.synthesis.synthesize import known_labels
     from kcinn.synthesis.synthesize import synthesize as run
 
+    made_by = _engine(engine, config, nlte)
     grid = run(
         output,
         n=n,
         instrument=instrument,
-        engine=_engine(engine, config, nlte),
+        engine=made_by,
+        label_space=known_labels(made_by).without(without),
         draws=draws,
         components=components,
         processes=processes,

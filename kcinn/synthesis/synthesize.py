@@ -36,6 +36,7 @@ LABELS = LabelSpace(
         Label.standard("vmic", 0.5, 3.0),
         Label.standard("vsini", 0.0, 15.0),
         Label.standard("vmac", 0.0, 8.0),
+        Label.standard("overshooting", 0.0, 1.0),
         Label.standard("li_fe", -2.0, 5.5),
         Label.standard("c_fe", -0.6, 0.4),
         Label.standard("na_fe", -0.5, 0.5),
@@ -56,7 +57,7 @@ def synthesize(
     n: int,
     instrument: Instrument | str = "4most-hrs",
     engine: Engine | None = None,
-    label_space: LabelSpace = LABELS,
+    label_space: LabelSpace | None = None,
     region: Region | None = None,
     draws: int = 2,
     components: int | None = None,
@@ -80,8 +81,9 @@ def synthesize(
     instrument : Instrument or str
     engine : Engine, optional
         By default the embedded `NLTEEngine` with all its departure coefficients.
-    label_space : LabelSpace
-        Labels and prior box. `vsini` and `vmac` are applied by degradation, the others go to the engine.
+    label_space : LabelSpace, optional
+        Labels and prior box. `vsini` and `vmac` are applied by degradation, the others go to the engine. By default
+        those of `LABELS` that the engine knows.
     region : Region, optional
         By default plausible stars.
     draws : int
@@ -112,6 +114,7 @@ def synthesize(
     instrument = Instrument.load(instrument) if isinstance(instrument, str) else instrument
     engine = engine or engine_named("nlte")
     region = region or Region()
+    label_space = label_space or known_labels(engine)
     _check_reach(engine, label_space)
     n_stars = -(-n // draws)
     labels = np.repeat(draw_labels(n_stars, label_space, region, seed), draws, axis=0)
@@ -157,6 +160,12 @@ def synthesize(
     grid.write(output)
     shutil.rmtree(parts)
     return grid
+
+
+def known_labels(engine: Engine) -> LabelSpace:
+    """Those of `LABELS` that an engine knows; `overshooting`, for one, is a matter of how its atmospheres were made."""
+    known = (*engine.validity, *BROADENING)
+    return LABELS.subset(name for name in LABELS.names if name in known)
 
 
 def draw_labels(n: int, space: LabelSpace, region: Region, seed: int) -> NDArray[np.float64]:
