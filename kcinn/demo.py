@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kcinn import plot
@@ -83,28 +84,10 @@ def demo(
     model.save(output / "model.keras")
     trained = time.perf_counter()
 
-    order = [grid.label_space.index(name) for name in model.label_space.names]
-    truth = test.labels[:, order]
-    results = {}
-    for k, snr in enumerate(tqdm(SNR, desc="predict", disable=None if verbose else True)):
-        stars = test if snr == SHOWN_SNR else test.subset(slice(None, None, FEWER))
-        observed = mock_spectra(stars, model.observation.at(snr), seed=seed + k + 1)
-        # the synthesis that made them has no gap to them
-        posterior = predict(model, observed, n_samples=N_SAMPLES, batch_size=ROWS_OF_MANY, gap=False, seed=seed)
-        results[snr] = recovery(posterior.samples, stars.labels[:, order])
-        if snr == SHOWN_SNR:
-            shown, first = posterior, observed[:1]
-        del posterior, observed  # before the next ones are made: they are the largest arrays here
+    results, shown, first = _predicted(model, test, seed, verbose)
     predicted = time.perf_counter()
     shown.write(output / "catalogue.fits", covariance=True)
-    figures = {
-        "recovery": plot.recovery(shown, truth, title=f"held-out synthetic stars, S/N {SHOWN_SNR:g} per angstrom"),
-        "residual-snr": plot.residual_against_snr(results, model.label_space),
-        "coverage": plot.calibration(shown.samples, truth, model.label_space, title=f"S/N {SHOWN_SNR:g} per angstrom"),
-        "corner": plot.corner(shown, 0, truth=truth[0], labels=_main_labels(model)),
-        "loss": plot.loss(model.summary_of_training),
-    }
-    figures["spectrum"] = _spectrum_figure(model, first, shown, "a held-out synthetic star")
+    figures = _figures(model, test, results, shown, first)
     users = {}
     for name, own in spectra:
         posterior = predict(
@@ -137,6 +120,41 @@ def demo(
     }
     (output / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     return report
+
+
+def _predicted(
+    model: CINN, test: SyntheticGrid, seed: int, verbose: int
+) -> tuple[dict[float, Recovery], Posterior, Spectra]:
+    """How well truths are recovered at every S/N; posteriors at `SHOWN_SNR`, and the first of their spectra."""
+    results = {}
+    for k, snr in enumerate(tqdm(SNR, desc="predict", disable=None if verbose else True)):
+        stars = test if snr == SHOWN_SNR else test.subset(slice(None, None, FEWER))
+        observed = mock_spectra(stars, model.observation.at(snr), seed=seed + k + 1)
+        # the synthesis that made them has no gap to them
+        posterior = predict(model, observed, n_samples=N_SAMPLES, batch_size=ROWS_OF_MANY, gap=False, seed=seed)
+        results[snr] = recovery(posterior.samples, _truth(model, stars))
+        if snr == SHOWN_SNR:
+            shown, first = posterior, observed[:1]
+        del posterior, observed  # before the next ones are made: they are the largest arrays here
+    return results, shown, first
+
+
+def _truth(model: CINN, stars: SyntheticGrid) -> NDArray[np.float64]:
+    return stars.labels[:, [stars.label_space.index(name) for name in model.label_space.names]]
+
+
+def _figures(
+    model: CINN, test: SyntheticGrid, results: dict[float, Recovery], shown: Posterior, first: Spectra
+) -> dict[str, Any]:
+    truth, title = _truth(model, test), f"S/N {SHOWN_SNR:g} per angstrom"
+    return {
+        "recovery": plot.recovery(shown, truth, title=f"held-out synthetic stars, {title}"),
+        "residual-snr": plot.residual_against_snr(results, model.label_space),
+        "coverage": plot.calibration(shown.samples, truth, model.label_space, title=title),
+        "corner": plot.corner(shown, 0, truth=truth[0], labels=_main_labels(model)),
+        "loss": plot.loss(model.summary_of_training),
+        "spectrum": _spectrum_figure(model, first, shown, "a held-out synthetic star"),
+    }
 
 
 def table(report: dict[str, Any], snr: float = SHOWN_SNR) -> str:

@@ -10,16 +10,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from astropy import units
 from astropy.table import Table
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from kcinn import keras_file
-from kcinn.errors import KcinnError, LabelError
+from kcinn.errors import KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
+from kcinn.label_array import label_array
 from kcinn.labels import LabelSpace
 from kcinn.model_file import EMULATOR_FILE, check_format
 from kcinn.nn.compiled import Compiled, jit_pays
@@ -29,7 +29,6 @@ from kcinn.optimisation import Muon, callbacks, schedule, steps_per_execution
 
 RATE = 1e-2
 ROWS_PER_CALL = 64
-SHOWN = 3  # labels outside the box that an error names
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -299,38 +298,8 @@ class Emulator(EmulatorLayer):
 
     def _phi(self, labels: Any) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Labels as an array, checked, and the same as unbounded rows."""
-        values = self._values(labels)
-        if values.shape[-1:] != (len(self.label_space),) or not values.size:
-            raise LabelError(
-                f"labels must have shape (..., {len(self.label_space)}): {', '.join(self.label_space.names)}. "
-                f"Received: {values.shape}"
-            )
-        outside = ~((values >= self.label_space.lower) & (values <= self.label_space.upper))
-        if outside.any():
-            said = []
-            for *row, k in np.argwhere(outside)[:SHOWN]:
-                label = self.label_space.labels[k]
-                where = f" in row {', '.join(map(str, row))}" if row else ""
-                said.append(f"{label.name}={values[(*row, k)]:g}{where} ({label.lower:g} to {label.upper:g})")
-            more = outside.sum() - len(said)
-            raise LabelError(
-                f"Outside the emulator's training box: {'; '.join(said)}{f'; and {more} more' if more else ''}. "
-                "Take labels inside it, or train on a wider grid."
-            )
+        values = label_array(labels, self.label_space)
         return values, self.label_space.to_unbounded(values.reshape(-1, len(self.label_space))).astype(np.float32)
-
-    def _values(self, labels: Any) -> NDArray[np.float64]:
-        if not hasattr(labels, "keys"):
-            return np.asarray(labels, dtype=np.float64)
-        given = list(labels.keys())
-        missing = [name for name in self.label_space.names if name not in given]
-        if missing:
-            raise LabelError(
-                f"The emulator needs all of {', '.join(self.label_space.names)}. Missing: {', '.join(missing)}. "
-                f"Received: {', '.join(map(str, given))}"
-            )
-        columns = [_plain(labels[label.name], label.unit, label.name) for label in self.label_space]
-        return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
     @cached_property
     def _compiled_call(self) -> Compiled:
@@ -407,13 +376,3 @@ def sizes_for(grid: SyntheticGrid, width: int, depth: int, element_width: int) -
 def _bends(space: LabelSpace) -> list[float]:
     """Effective temperature enters as its reciprocal, see `nn.Emulator`; all others as they are."""
     return [(x.upper - x.lower) / (x.upper + x.lower) if x.name == "teff" and x.lower > 0 else 0.0 for x in space]
-
-
-def _plain(column: Any, unit: str, name: str) -> NDArray[np.float64]:
-    """The numbers of a column in `unit`; masked ones are NaN. Logarithmic units have one scale only."""
-    given = getattr(column, "unit", None)
-    try:
-        factor = 1.0 if given is None or unit.startswith("dex") else units.Unit(given).to(unit)
-    except units.UnitConversionError as error:
-        raise LabelError(f"{name} must be in {unit}: {error}") from None
-    return factor * np.ma.filled(np.ma.asarray(getattr(column, "value", column), dtype=np.float64), np.nan)

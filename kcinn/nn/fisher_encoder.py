@@ -259,6 +259,7 @@ class FisherEncoder(Encoder):
         return phi, nuisances + ops.clip(move, -most, most)
 
     def _polish(self, phi, nuisances, flux, inverse_variance, whole):
+        """The encoding after steps on the pixels, robust against those that the emulator misses."""
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
         basis, curves = rebin(self.emulator.basis, FINE), rebin(self._curves(), FINE)
@@ -296,8 +297,11 @@ class FisherEncoder(Encoder):
 
         start = ops.concatenate([nuisances, ops.take(phi, self.columns, axis=1)], axis=1)
         parameters, pull, point = minimise(evaluate, curvature, start, steps=self.polish, damping=DAMPING[1])
+        return self._encoding(parameters, pull, point, curvature, inverse_variance)
+
+    def _encoding(self, parameters, pull, point, curvature, inverse_variance):
+        """One more step with the emulator's error as further nuisances, now that all are nearly linear; its result."""
         *_, projection, chi_square = point
-        # one more step with the emulator's error as further nuisances, now that all are nearly linear
         nuisances, labels = pull[:, : self.n_nuisances], pull[:, self.n_nuisances :]
         size = self.emulator.error_size(self._split(parameters)[1])
         errors = size * ops.matmul(projection, ops.transpose(self.emulator.error))

@@ -117,43 +117,30 @@ def synthesize(
     label_space = label_space or known_labels(engine)
     _check_reach(engine, label_space)
     n_stars = -(-n // draws)
-    labels = np.repeat(draw_labels(n_stars, label_space, region, seed), draws, axis=0)
-    broadening = [i for i, name in enumerate(label_space.names) if name in BROADENING]
-    labels[:, broadening] = _draw_broadening(len(labels), label_space, broadening, seed)
-    star = np.repeat(np.arange(n_stars), draws)
-    unlisted = [[a - EDGE, b + EDGE, "no lines listed"] for a, b in _windows(engine, instrument)[1]]
-    unreliable = [*engine.metadata["unreliable_windows"], *unlisted]
-    if instrument.medium == "vacuum":
-        unreliable = [[*air_to_vacuum([float(a), float(b)]).tolist(), reason] for a, b, reason in unreliable]
-    metadata = {**engine.metadata, "medium": instrument.medium, "unreliable_windows": unreliable}
+    labels, star = _draw(n_stars, draws, label_space, region, seed)
+    metadata = _engine_metadata(engine, instrument)
     metadata |= {"region": region.get_config(), "seed": seed, "draws": draws, "step": step}
 
     output = Path(output)
     parts = output.with_name(output.name + ".parts")
     _claim(parts, {"n": n, "instrument": instrument.get_config(), "labels": label_space.get_config(), **metadata})
-    numbers = range(-(-n_stars // STARS_PER_PART))
-    todo = [k for k in numbers if not (parts / f"{k:06d}.npy").exists()]
-    if len(todo) < len(numbers):
-        logger.info("%s: %d of %d parts are there already", parts, len(numbers) - len(todo), len(numbers))
+    files = [parts / f"{k:06d}.npy" for k in range(-(-n_stars // STARS_PER_PART))]
+    todo = [k for k, file in enumerate(files) if not file.exists()]
+    there = len(files) - len(todo)
+    if there:
+        logger.info("%s: %d of %d parts are there already", parts, there, len(files))
     jobs = (
-        delayed(_synthesize_part)(
-            parts / f"{k:06d}.npy", engine, instrument, label_space.names, _part(labels, star, k), step
-        )
+        delayed(_synthesize_part)(files[k], engine, instrument, label_space.names, _part(labels, star, k), step)
         for k in todo
     )
-    bar = tqdm(
-        total=n_stars,
-        initial=STARS_PER_PART * (len(numbers) - len(todo)),
-        unit="star",
-        disable=None if verbose else True,
-    )
-    with bar:
+    quiet = None if verbose else True
+    with tqdm(total=n_stars, initial=STARS_PER_PART * there, unit="star", disable=quiet) as bar:
         for n_done in Parallel(n_jobs=processes, return_as="generator_unordered")(jobs):
             bar.update(n_done)
     flux = np.empty((len(labels), len(instrument.wavelength)), dtype=np.float32)
-    for k in numbers:
+    for k, file in enumerate(files):
         rows = slice(k * STARS_PER_PART * draws, (k + 1) * STARS_PER_PART * draws)
-        flux[rows] = np.load(parts / f"{k:06d}.npy", allow_pickle=False)
+        flux[rows] = np.load(file, allow_pickle=False)
     grid = SyntheticGrid(instrument, label_space, labels[:n], flux=flux[:n], star=star[:n], metadata=metadata)
     if components is not None:
         grid = grid.principal_components(components)
@@ -180,6 +167,16 @@ def draw_labels(n: int, space: LabelSpace, region: Region, seed: int) -> NDArray
         if sobol.num_generated > 1 << 26 and not sum(map(len, found)):
             raise GridError(f"No point of the box lies inside the region {region}. Widen one of them.")
     return np.concatenate(found)[:n]
+
+
+def _draw(
+    n_stars: int, draws: int, space: LabelSpace, region: Region, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Labels of every draw of every star, ``(n_stars * draws, n_labels)``, and which star it is."""
+    labels = np.repeat(draw_labels(n_stars, space, region, seed), draws, axis=0)
+    broadening = [i for i, name in enumerate(space.names) if name in BROADENING]
+    labels[:, broadening] = _draw_broadening(len(labels), space, broadening, seed)
+    return labels, np.repeat(np.arange(n_stars), draws)
 
 
 def _draw_broadening(n: int, space: LabelSpace, columns: list[int], seed: int) -> NDArray[np.float64]:
@@ -257,6 +254,15 @@ def _windows(engine: Engine, instrument: Instrument) -> tuple[list[Window], list
         edges = [lower, *(edge for piece in inside for edge in piece), upper]
         uncovered += [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1e-6]
     return covered, uncovered
+
+
+def _engine_metadata(engine: Engine, instrument: Instrument) -> dict[str, Any]:
+    """What the engine says of itself, in the instrument's medium, with the windows that it does not cover."""
+    unlisted = [[a - EDGE, b + EDGE, "no lines listed"] for a, b in _windows(engine, instrument)[1]]
+    unreliable = [*engine.metadata["unreliable_windows"], *unlisted]
+    if instrument.medium == "vacuum":
+        unreliable = [[*air_to_vacuum([float(a), float(b)]).tolist(), reason] for a, b, reason in unreliable]
+    return {**engine.metadata, "medium": instrument.medium, "unreliable_windows": unreliable}
 
 
 def _check_reach(engine: Engine, space: LabelSpace) -> None:
