@@ -156,6 +156,8 @@ def to_hdu(table: QTable) -> fits.BinTableHDU:
     for name in plain.colnames:
         if isinstance(plain[name].unit, u.UnrecognizedUnit):
             logarithmic[name], plain[name].unit = str(plain[name].unit), None
+        if plain[name].dtype.kind == "U":  # astropy takes ASCII only; survey runs, too, write names as UTF-8
+            plain[name] = np.char.encode(plain[name], "utf-8")
     hdu = fits.table_to_hdu(plain)
     for number, name in enumerate(table.colnames, start=1):
         if name in logarithmic:

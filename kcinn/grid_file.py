@@ -30,6 +30,8 @@ def write_grid(
 ) -> None:
     """Write the attributes of a `SyntheticGrid`; an existing file is replaced only once the new one is whole."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise GridError(f"{path.parent}: no such folder")
     partial = path.with_name(path.name + ".partial")
     with h5py.File(partial, "w") as file:
         file.attrs.update(

@@ -18,6 +18,8 @@ def write(network: keras.layers.Layer, path: str | os.PathLike[str], **kwargs: A
     path = Path(path)
     if path.suffix != ".keras":
         raise ModelError(f"A model file must end in .keras. Received: {path}")
+    if not path.parent.is_dir():
+        raise ModelError(f"{path.parent}: no such folder")
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
     try:
         keras.saving.save_model(network, partial, overwrite=True, **kwargs)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from kcinn.errors import ModelError
 from kcinn.model_check import Suspicious, check_members, check_sizes
 from kcinn.shipped import MODELS, shipped, shipped_models
+
+DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,17 @@ def read_config(path: str | os.PathLike[str], kind: Kind = CINN_FILE) -> dict[st
         raise
     except Suspicious as error:
         raise ModelError(f"{path}: is not built: {error}. Use files of people you trust.") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, OSError, EOFError, ValueError, RuntimeError) as error:
+    except DAMAGE as error:
         raise ModelError(f"{path}: not a readable model file ({error}). Copy the file anew.") from error
     found = config.get("registered_name") if isinstance(config, dict) else None
     if found != kind.class_name:
         others = [f"; {other.loader} loads it" for other in (CINN_FILE, EMULATOR_FILE) if found == other.class_name]
         raise ModelError(f"{path}: not a file of a {kind.class_name.replace('>', '.')}{''.join(others)}")
-    check_format(config["config"].get("format"), str(path), kind)
     try:
+        check_format(config["config"].get("format"), str(path), kind)
         check_sizes(config["config"], weights, kind.networks)
+    except ModelError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"{path}: is not built: {error}. Use files of people you trust.") from None
     return config["config"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.catalogue import ENDINGS
@@ -40,6 +41,6 @@ def write_samples(
         file.attrs["labels"] = list(space.names)
         file.attrs["units"] = [label.unit for label in space]
         file["samples"], file["flag"] = samples, flag
-        file["id"] = ids.astype("S") if ids.dtype.kind == "U" else ids
+        file["id"] = np.char.encode(ids, "utf-8") if ids.dtype.kind == "U" else ids
         for key, value in diagnostics.items():
             file[key] = value

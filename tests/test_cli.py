@@ -100,6 +100,10 @@ def test_info(toy_model_file, tmp_path):
         (["fit", "{}/none.h5", "-o", "{}/m.keras"], "no such"),
         (["fit", "{}/none.h5", "-o", "{}/m.pkl"], ".keras"),
         (["predcit"], "No such command"),
+        (["synthesize", "--n", "4", "-o", "{}/none/g.h5"], "no such folder"),
+        (["fit", "{}/none.h5", "-o", "{}/none/m.keras"], "no such folder"),
+        (["pack", "{}/a.txt", "-o", "{}/a.h5", "--processes", "0"], "-1, for one per core"),
+        (["survey", "m.keras", "{}/a.h5", "-o", "{}/out", "--num-gpus", "1"], "--engine ray"),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, reason):

@@ -42,3 +42,7 @@ def test_plots_show_what_they_are_given():
     curves = plot.calibration(samples, truth, toy.SPACE).axes[0].get_lines()[1:]
     assert len(curves) == 3 and all(np.abs(curve.get_ydata()).max() < 0.25 for curve in curves)
     assert len(plot.corner(posterior, 3, truth=truth[3]).axes) == 9
+    (single,) = plot.corner(posterior, 3, truth=truth[3], labels=["fe_h"]).axes
+    assert any(np.allclose(line.get_xdata(), truth[3, 1]) for line in single.get_lines())
+    top, _ = plot.spectrum(toy.INSTRUMENT.wavelength, np.ones(512), np.ones((4, 512)), windows=[]).axes
+    assert top.get_xlim() == (toy.INSTRUMENT.wavelength[0], toy.INSTRUMENT.wavelength[-1])

@@ -10,6 +10,7 @@ import pytest
 
 import kcinn
 from kcinn.errors import ModelError
+from kcinn.model_file import read_config
 
 
 @pytest.fixture
@@ -94,6 +95,31 @@ def test_members_that_no_model_has(altered, name):
 def test_configurations_that_no_model_has(altered, edit, match):
     with pytest.raises(ModelError, match=match):
         kcinn.load(altered(config=edit))
+
+
+def test_damage_inside_a_compressed_member(toy_model_file, tmp_path):
+    content = bytearray(toy_model_file.read_bytes())
+    with zipfile.ZipFile(toy_model_file) as archive:
+        member = archive.getinfo("config.json")
+    start = member.header_offset + 30 + len(member.filename)
+    for place in range(start + 20, start + member.compress_size, 97):
+        damaged = content.copy()
+        damaged[place : place + 4] = b"\xff\x00\xff\x00"
+        (tmp_path / "bad.keras").write_bytes(damaged)
+        with pytest.raises(ModelError, match="Copy the file anew"):
+            read_config(tmp_path / "bad.keras")
+
+
+@pytest.mark.parametrize(
+    "content", [{"registered_name": "kcinn>CINN"}, {"registered_name": "kcinn>CINN", "config": []}]
+)
+def test_a_model_without_a_configuration(toy_model_file, tmp_path, content):
+    path = tmp_path / "none.keras"
+    with zipfile.ZipFile(toy_model_file) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, json.dumps(content) if name == "config.json" else source.read(name))
+    with pytest.raises(ModelError, match="is not built"):
+        kcinn.load(path)
 
 
 def test_a_zip_bomb(altered, toy_model_file, tmp_path):

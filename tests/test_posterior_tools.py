@@ -1,7 +1,9 @@
 """Re-weighting, detection, modes and exports, on posteriors that can be written down."""
 
+import h5py
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy import stats
 
 from kcinn.errors import KcinnError, LabelError
@@ -113,6 +115,18 @@ def test_joint_mode_is_the_densest_sample():
     with pytest.raises(KcinnError, match="log_prob=True"):
         _ = Posterior(posterior.samples, SPACE).joint_mode
     assert posterior[:1].log_prob.shape == (1, 40000)
+
+
+@pytest.mark.parametrize("ending", [".fits", ".ecsv", ".vot", ".h5"])
+def test_names_in_any_alphabet_are_kept(tmp_path, ending):
+    path = tmp_path / f"c{ending}"
+    Posterior(gaussian(100).samples, SPACE, ids=["β Vir"]).write(path)
+    if ending == ".h5":
+        with h5py.File(path) as file:
+            name = file["id"][0]
+    else:
+        name = Table.read(path)["id"][0]
+    assert (name.decode() if isinstance(name, bytes) else name) == "β Vir"
 
 
 def test_exports():

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html import unescape
 
 import numpy as np
@@ -260,12 +261,30 @@ def test_observed_stars_with_reference_labels(toy_model_file, stars, tmp_path):
     assert labels["teff"]["calibrated"]["rms"] < 0.5 * labels["teff"]["plain"]["rms"]
 
 
+def test_observed_stars_without_reference_labels(toy_model, stars, tmp_path):
+    write_stars(tmp_path, stars[:2])
+    table = Table.read(tmp_path / "stars.csv")["file", "star", "medium"]
+    check_observed(toy_model, tmp_path, table).write(tmp_path / "out")
+    assert "no reference for any label" in (tmp_path / "out/index.html").read_text()
+    assert json.loads((tmp_path / "out/report.json").read_text())["labels"] == {}
+
+
+def test_what_is_not_known_of_a_single_star_is_null(toy_model, stars, tmp_path):
+    write_stars(tmp_path, stars[:1])
+    check_observed(toy_model, tmp_path, tmp_path / "stars.csv").write(tmp_path / "out")
+    text = (tmp_path / "out/report.json").read_text()
+    plain = json.loads(text, parse_constant=lambda word: pytest.fail(word))["labels"]["teff"]["plain"]
+    assert plain["stars"] == 1 and plain["scatter"] is None
+
+
 @pytest.mark.parametrize(
     "arguments, reason",
     [
         ([], "Give a grid"),
         (["--observed", "."], "belong together"),
         (["none.h5"], "no such grid"),
+        (["none.h5", "--estimate-errors"], "--estimate-errors: not an option for a grid"),
+        (["--observed", ".", "--labels", "t.csv", "--held-out", "0.1"], "--held-out: not an option for observed"),
     ],
 )
 def test_bad_arguments_of_the_command(toy_model_file, tmp_path, monkeypatch, arguments, reason):
@@ -274,11 +293,14 @@ def test_bad_arguments_of_the_command(toy_model_file, tmp_path, monkeypatch, arg
     assert finished.exit_code == 2 and reason in finished.output and not (tmp_path / "check").exists()
 
 
-def test_bad_arguments(toy_model, stars, tmp_path):
+def test_bad_arguments(toy_model, stars, tmp_path, monkeypatch):
     with pytest.raises(KcinnError, match="30 to 300"):
         check(toy_model, toy.grid(20), snr=[1000.0])
     with pytest.raises(KcinnError, match="between 0 and 1"):
         check(toy_model, toy.grid(20), held_out=2.0)
+    monkeypatch.setitem(sys.modules, "emcee", None)
+    with pytest.raises(KcinnError, match=r"kcinn\[check\]"):
+        check(toy_model, toy.grid(20), mcmc=1)
     grid = toy.grid(20)
     grid.label_space = toy.LabelSpace([*toy.SPACE.labels[:2], toy.Label("x", "", 0.0, 1.0)])
     with pytest.raises(GridError, match="no mg_fe"):

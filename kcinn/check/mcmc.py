@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,18 @@ BURN_IN = 1000
 IMPOSSIBLE = -1e9  # finite, so that differences are numbers, and not so large that it swallows the prior
 
 
+def emcee_for(model: CINN) -> ModuleType:
+    """The module emcee; KcinnError if it is missing, or the model marginalises labels that its likelihood needs."""
+    missing = sorted(set(model.full_space.names) - set(model.label_space.names))
+    if missing:
+        raise KcinnError(f"A Markov chain needs all labels; this model marginalises {', '.join(missing)}")
+    try:
+        import emcee
+    except ImportError as error:
+        raise KcinnError('The comparison with a Markov chain needs emcee: pip install "kcinn[check]"') from error
+    return emcee
+
+
 def compare(model: CINN, spectra: Spectra, posterior: Posterior, *, seed: int = 0, verbose: int = 1) -> dict[str, Any]:
     """Means and widths of posteriors against those of emcee on the exact Gaussian likelihood of the emulator.
 
@@ -36,12 +49,9 @@ def compare(model: CINN, spectra: Spectra, posterior: Posterior, *, seed: int = 
     Raises
     ------
     KcinnError
-        If emcee is not installed.
+        As `emcee_for`.
     """
-    try:
-        import emcee
-    except ImportError as error:
-        raise KcinnError('The comparison with a Markov chain needs emcee: pip install "kcinn[check]"') from error
+    emcee = emcee_for(model)
     space = model.label_space
     shift, width, times, chains = [], [], [], []
     for i in tqdm(range(len(spectra)), desc="Markov chains", disable=None if verbose else True):

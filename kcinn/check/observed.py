@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import Table
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -85,30 +86,34 @@ class Observed:
     def write(self, folder: Path) -> None:
         """Write `index.html`, `report.json` and `catalogue.fits` into `folder`, made if need be."""
         folder.mkdir(parents=True, exist_ok=True)
-        low, middle, high = self.posterior.quantile([0.16, 0.5, 0.84])
-        picture = plot.against_reference(
-            middle,
-            0.5 * (high - low),
-            self.reference,
-            self.posterior.label_space,
-            np.array([s.name for s in self.stars]),
-        )
-        sections = [
-            page.Section("Stars", [picture, page.Table(*_heads_and_rows(self._star_rows()))]),
-            page.Section(
-                "Bias and scatter",
-                [
-                    "Posterior median minus reference: mean, standard deviation and rms. Calibrated: after a line that "
-                    "was fitted to the other stars (leave one out).",
-                    page.Table(*_heads_and_rows(self._label_rows())),
-                ],
-            ),
-            page.Section("Fits", self._fits()),
-        ]
+        stars = page.Table(*_heads_and_rows(self._star_rows()))
+        if self.results["labels"]:
+            sections = [
+                page.Section("Stars", [self._picture(), stars]),
+                page.Section(
+                    "Bias and scatter",
+                    [
+                        "Posterior median minus reference: mean, standard deviation and rms. Calibrated: after a line "
+                        "that was fitted to the other stars (leave one out).",
+                        page.Table(*_heads_and_rows(self._label_rows())),
+                    ],
+                ),
+            ]
+        else:
+            names = ", ".join(self.posterior.label_space.names)
+            sections = [
+                page.Section("Stars", [f"The table has no reference for any label of the model: {names}.", stars])
+            ]
+        sections.append(page.Section("Fits", self._fits()))
         title = f"Check of a model for {self.model.instrument.name} on observed stars"
         (folder / "index.html").write_text(page.page(title, sections), encoding="utf-8")
-        (folder / "report.json").write_text(json.dumps(self.results, indent=1), encoding="utf-8")
+        (folder / "report.json").write_text(json.dumps(_without_nan(self.results), indent=1), encoding="utf-8")
         self.posterior.write(folder / "catalogue.fits")
+
+    def _picture(self) -> Figure:
+        low, middle, high = self.posterior.quantile([0.16, 0.5, 0.84])
+        names = np.array([star.name for star in self.stars])
+        return plot.against_reference(middle, 0.5 * (high - low), self.reference, self.posterior.label_space, names)
 
     def _fits(self) -> list[Any]:
         """Every spectrum with its re-synthesis."""
@@ -298,6 +303,15 @@ def _put_together(parts: list[Spectra]) -> Spectra:
         new = mask & ~part.mask
         flux[new], error[new], mask[new] = part.flux[new], part.error[new], False
     return Spectra(parts[0].wavelength, flux, error=error, mask=mask, medium=parts[0].medium)
+
+
+def _without_nan(results: Any) -> Any:
+    """With null where there is no number, which JSON has no other word for."""
+    if isinstance(results, dict):
+        return {key: _without_nan(value) for key, value in results.items()}
+    if isinstance(results, list):
+        return [_without_nan(value) for value in results]
+    return None if isinstance(results, float) and not np.isfinite(results) else results
 
 
 def _heads_and_rows(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kcinn.check.bounds import bounds, mean_saliency
-from kcinn.check.mcmc import compare
+from kcinn.check.mcmc import compare, emcee_for
 from kcinn.check.stars import Sample, Stars, test_stars
 from kcinn.diagnostics import calibration, coverage, normality, recovery, sbc, tarp
 from kcinn.errors import KcinnError
@@ -219,7 +219,7 @@ def check(
     Raises
     ------
     KcinnError
-        If a signal-to-noise ratio lies outside the range of the training.
+        If a signal-to-noise ratio lies outside the range of the training, or there can be no Markov chain.
     GridError
         If the grid lacks labels or arms of the model.
     """
@@ -231,6 +231,8 @@ def check(
     wrong = [value for value in ratios if not lowest <= value <= highest]
     if wrong:
         raise KcinnError(f"The model was trained for S/N {lowest:g} to {highest:g} per angstrom. Received: {wrong}")
+    if mcmc:
+        emcee_for(model)  # before the long work
     stars = test_stars(model, grid, n, held_out, seed)
     settings = {AS_TRAINED: model.observation, **{f"S/N {value:g}": model.observation.at(value) for value in ratios}}
     samples = {}

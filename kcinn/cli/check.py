@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from kcinn.cli.options import QUIET, SEED
 from kcinn.errors import KcinnError
+
+OF_GRIDS, OF_OBSERVED = ("n", "snr", "held_out", "mcmc"), ("estimate_errors", "checksum")
 
 
 @click.command()
@@ -30,15 +33,22 @@ from kcinn.errors import KcinnError
 @click.option("--checksum/--no-checksum", default=True, help="Refuse observed files that differ from their checksum.")
 @SEED
 @QUIET
+@click.pass_context
 def check(
-    model: Path, grid: Path | None, output: Path, n: int, snr: tuple[float, ...], held_out: float | None, mcmc: int,
-    observed: Path | None, labels: Path | None, estimate_errors: bool, checksum: bool, seed: int, quiet: bool,
+    context: click.Context, model: Path, grid: Path | None, output: Path, n: int, snr: tuple[float, ...],
+    held_out: float | None, mcmc: int, observed: Path | None, labels: Path | None, estimate_errors: bool,
+    checksum: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure a model: accuracy, calibration, information; on a grid, or on observed stars with known labels."""
     if (grid is None) == (observed is None):
         raise KcinnError("Give a grid of synthetic spectra, or --observed FOLDER with --labels TABLE.")
     if (observed is None) != (labels is None):
         raise KcinnError("--observed FOLDER and --labels TABLE belong together. Give both, or neither.")
+    others, what = (OF_OBSERVED, "a grid") if observed is None else (OF_GRIDS, "observed spectra")
+    given = [name for name in others if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise KcinnError(f"{options}: not an option for {what}.")
     from kcinn.model_file import read_config
 
     read_config(model)

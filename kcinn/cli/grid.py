@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kcinn.cli.options import MEDIUM, POWER, QUIET, SEED
+from kcinn.cli.options import MEDIUM, POWER, PROCESSES, QUIET, SEED, in_a_folder
 from kcinn.errors import KcinnError
 
 
@@ -19,7 +19,10 @@ from kcinn.errors import KcinnError
     "--components", type=click.IntRange(min=1), help="Store this many principal components instead of pixels."
 )
 @click.option(
-    "--nlte/--lte", default=True, show_default=True, help="With the shipped departure coefficients, or without."
+    "--nlte/--lte",
+    default=True,
+    show_default=True,
+    help="With departures from LTE and solar oscillator strengths, or without and with listed ones.",
 )
 @click.option(
     "--engine", default="nlte", show_default=True, help="nlte, turbospectrum, or one that another package brings."
@@ -28,8 +31,8 @@ from kcinn.errors import KcinnError
 @click.option(
     "--without", multiple=True, metavar="LABEL", help="Leave a label out; the engine has a value for it. Repeat."
 )
-@click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@PROCESSES
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, callback=in_a_folder)
 @SEED
 @QUIET
 def synthesize(
@@ -58,7 +61,7 @@ def synthesize(
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, callback=in_a_folder)
 @click.option("--instrument", default="4most-hrs", show_default=True, help="Built-in name or TOML file.")
 @click.option("--label", "labels", multiple=True, help="Name of a column of labels, if the file names none; repeat.")
 @click.option("--vsini", nargs=2, type=float, help="Add rotation from this range, km/s.")
@@ -67,7 +70,7 @@ def synthesize(
     "--draws", type=click.IntRange(min=1), default=1, show_default=True, help="Broadening draws per spectrum."
 )
 @click.option("--skip", is_flag=True, help="Leave out bad spectra instead of refusing the grid.")
-@click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
+@PROCESSES
 @MEDIUM
 @POWER
 @SEED

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED
+from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED, in_a_folder
 from kcinn.errors import KcinnError
 
 
 @click.command()
 @click.argument("grid", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="model.keras", show_default=True
-)
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="model.keras", show_default=True,
+    callback=in_a_folder,
+)  # fmt: skip
 @click.option("--instrument", help="Built-in name or TOML file, if other than the grid's.")
 @click.option("--label", "labels", multiple=True, help="Infer this label; repeat. By default all of the grid.")
 @click.option("--encoder", type=click.Choice(["fisher", "dense", "conv"]), default="fisher", show_default=True)
@@ -58,19 +59,20 @@ def fit(
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def info(path: Path) -> None:
-    """What a model or grid file holds."""
-    if path.suffix == ".keras":
+    """What a model or grid file holds, or a model that comes with kcinn."""
+    from kcinn.shipped import shipped_models
+
+    if path.suffix == ".keras" or str(path) in shipped_models():
         from kcinn.model_file import read_config
 
         config = read_config(path)
-        shown = {
-            key: config[key] for key in ("format", "targets", "emulator", "encoder", "flow", "observation", "summary")
-        }
+        parts = ("format", "targets", "emulator", "encoder", "flow", "observation", "summary")
+        shown = {key: config.get(key) for key in parts}
         shown["instrument"] = config["instrument"]["name"]
         shown["labels"] = {
             item["name"]: f"{item['lower']:g} to {item['upper']:g} {item['unit']}" for item in config["label_space"]
         }
-        shown["grid"] = config["metadata"]
+        shown["grid"] = config.get("metadata")
         click.echo(json.dumps(shown, indent=1))
     else:
         from kcinn.grid import SyntheticGrid

@@ -1,6 +1,26 @@
 """Options that several commands share."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import click
+
+from kcinn.errors import KcinnError
+
+
+def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    """Refuse, before work begins whose result it is to hold, a file whose folder is not there."""
+    if not path.parent.is_dir():
+        raise KcinnError(f"{path.parent}: no such folder")
+    return path
+
+
+def _not_zero(context: click.Context, parameter: click.Parameter, n: int) -> int:
+    if n == 0:
+        raise click.BadParameter("expected -1, for one per core, or a number of processes. Received: 0")
+    return n
+
 
 MEDIUM = click.option(
     "--medium", type=click.Choice(["air", "vacuum"]), help="Of the wavelengths, if the file does not say."
@@ -10,5 +30,9 @@ NORMALISE = click.option("--normalise", is_flag=True, help="Divide spectra by th
 QUASI = click.option(
     "--quasi", is_flag=True, help="Quasi-random samples, of which fewer summarise a posterior as exactly."
 )
+PROCESSES = click.option(
+    "--processes", type=click.IntRange(min=-1), default=-1, show_default=True, callback=_not_zero,
+    help="-1: one per core.",
+)  # fmt: skip
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 QUIET = click.option("--quiet", is_flag=True, help="No progress bars.")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUASI, QUIET, SEED
+from kcinn.cli.options import MEDIUM, NORMALISE, POWER, PROCESSES, QUASI, QUIET, SEED
+from kcinn.errors import KcinnError
 
 INCOMPLETE = 1  # exit status of a run that went on without some shards
 
@@ -21,7 +22,7 @@ INCOMPLETE = 1  # exit status of a run that went on without some shards
 @click.option("--checksum/--no-checksum", default=True, show_default=True, help="Refuse FITS data that fail theirs.")
 @click.option("--resume", is_flag=True, help="Go on with the pieces of a call that was killed.")
 @click.option("--strict", is_flag=True, help="Refuse all if any file is refused.")
-@click.option("--processes", type=int, default=-1, show_default=True, help="-1: one per core.")
+@PROCESSES
 @MEDIUM
 @POWER
 @NORMALISE
@@ -77,6 +78,8 @@ def survey(
 
     Exit status 1 says that some shards failed and were left out.
     """
+    if engine != "ray" and (address is not None or num_gpus is not None):
+        raise KcinnError("--address and --num-gpus are of a Ray cluster: pass --engine ray.")
     from kcinn.survey import run
 
     report = run(

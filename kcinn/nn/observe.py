@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from kcinn.errors import KcinnError
 from kcinn.nn.pixels import (
     arm_edges,
     arm_indicator,
@@ -49,7 +50,7 @@ class Observation:
 
     Raises
     ------
-    ValueError
+    KcinnError
         If a number lies outside its range.
     """
 
@@ -64,15 +65,15 @@ class Observation:
 
     def __post_init__(self) -> None:
         if not 0 < self.snr[0] <= self.snr[1]:
-            raise ValueError(f"snr must be two ascending positive numbers. Received: snr={self.snr}")
+            raise KcinnError(f"snr must be two ascending positive numbers. Received: snr={self.snr}")
         for name in ("missing_pixels", "missing_runs", "missing_arms"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a probability, 0 to below 1. Received: {name}={getattr(self, name)}")
+                raise KcinnError(f"{name} is a probability, 0 to below 1. Received: {name}={getattr(self, name)}")
         for name in ("velocity", "continuum", "continuum_degree", "arm_contrast"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative. Received: {name}={getattr(self, name)}")
+                raise KcinnError(f"{name} must not be negative. Received: {name}={getattr(self, name)}")
         if self.velocity > LARGEST_VELOCITY:
-            raise ValueError(
+            raise KcinnError(
                 f"velocity must not exceed {LARGEST_VELOCITY:g} km/s: correct spectra to the rest frame first. "
                 f"Received: {self.velocity}"
             )

@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.diagnostics import Recovery
+from kcinn.errors import KcinnError
 from kcinn.labels import LabelSpace
 from kcinn.plot.panels import BLUE, GREY, ORANGE, SERIES, axis_title, panels, short_name
 from kcinn.posterior import Posterior
@@ -118,12 +119,12 @@ def bias_against_snr(results: Mapping[float, Recovery], space: LabelSpace) -> Fi
 
 
 def ratio_to_bound(ratios: Mapping[str, tuple[ArrayLike, ArrayLike]], space: LabelSpace) -> Figure:
-    """Posterior width and rms residual over the Cramer-Rao bound, a colour per set of spectra.
+    """Width of posteriors and scatter of their medians over the Cramer-Rao bound, a colour per set of spectra.
 
     Parameters
     ----------
     ratios : mapping of str to (array_like, array_like)
-        For every set of spectra the two ratios, width and rms, ``(n_labels,)`` each.
+        For every set of spectra the two ratios, of width and scatter, ``(n_labels,)`` each.
     space : LabelSpace
         Of the labels.
 
@@ -136,9 +137,9 @@ def ratio_to_bound(ratios: Mapping[str, tuple[ArrayLike, ArrayLike]], space: Lab
     axis = figure.subplots()
     place = np.arange(len(space))
     offsets = np.linspace(-0.3, 0.3, len(ratios))
-    for (name, (width, rms)), colour, offset in zip(ratios.items(), SERIES * 3, offsets, strict=False):
+    for (name, (width, scatter)), colour, offset in zip(ratios.items(), SERIES * 3, offsets, strict=False):
         axis.plot(place + offset, np.asarray(width), "o", color=colour, markersize=4, label=f"width, {name}")
-        axis.plot(place + offset, np.asarray(rms), "x", color=colour, markersize=5, label=f"rms, {name}")
+        axis.plot(place + offset, np.asarray(scatter), "x", color=colour, markersize=5, label=f"scatter, {name}")
     axis.axhline(1.0, color="black", linewidth=0.8)
     _log_values(axis)
     axis.set_xticks(place, [short_name(space, k) for k in range(len(space))], rotation=45)
@@ -167,9 +168,16 @@ def against_reference(
     -------
     matplotlib.figure.Figure
         A panel for every label that has a reference.
+
+    Raises
+    ------
+    KcinnError
+        If no star has one.
     """
     difference = np.asarray(values) - np.asarray(reference)
     known = np.flatnonzero(np.any(np.isfinite(difference), axis=0))
+    if not len(known):
+        raise KcinnError("No star has a reference label.")
     figure, axes = panels(len(known), size=(3.2, 0.22 * len(names) + 1.2), columns=4)
     place = np.arange(len(names))[::-1]
     for k, axis in zip(known, axes, strict=True):

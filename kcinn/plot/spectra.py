@@ -36,12 +36,13 @@ def corner(
     import corner as corner_plots
 
     names = list(labels or posterior.label_space.names)
+    true = None if truth is None else np.asarray(truth)[[posterior.label_space.index(name) for name in names]]
     columns = [posterior.label_space.index(name) for name in names]
     figure = Figure(figsize=(1.35 * len(names) + 1, 1.35 * len(names) + 1))
     corner_plots.corner(
         posterior.samples[row][:, columns].astype(np.float64),
         labels=[axis_title(posterior.label_space, k) for k in columns],
-        truths=None if truth is None else np.asarray(truth)[columns],
+        truths=true if len(names) > 1 else None,
         truth_color=ORANGE,
         color=BLUE,
         quantiles=(0.16, 0.5, 0.84),
@@ -52,6 +53,8 @@ def corner(
         fig=figure,
         label_kwargs={"fontsize": 9},
     )
+    if true is not None and len(names) == 1:  # of which corner cannot draw the truth
+        figure.axes[0].axvline(true[0], color=ORANGE)
     for axis in figure.axes:
         axis.tick_params(labelsize=6)
     return figure
@@ -79,7 +82,7 @@ def spectrum(
     mask : array_like of bool, shape (n_pixels,), optional
         True where a pixel is bad; it is left out.
     windows : sequence of (lower, upper), angstrom
-        Wavelength intervals that are shown.
+        Wavelength intervals that are shown; all, if there is none.
     title : str
         Above the picture.
 
@@ -91,6 +94,7 @@ def spectrum(
     wavelength, flux, resynthesis = np.asarray(wavelength), np.asarray(flux, dtype=float), np.atleast_2d(resynthesis)
     flux = flux if mask is None else np.where(np.asarray(mask, dtype=bool), np.nan, flux)
     low, middle, high = np.quantile(resynthesis, [0.025, 0.5, 0.975], axis=0)
+    windows = windows or [(wavelength.min(), wavelength.max())]
     figure = Figure(figsize=(11, 3.0 * len(windows)), layout="constrained")
     axes = figure.subplots(2 * len(windows), 1, height_ratios=[3, 1] * len(windows), squeeze=False)[:, 0]
     for (lower, upper), top, bottom in zip(windows, axes[::2], axes[1::2], strict=True):

@@ -122,8 +122,14 @@ class Folder:
 
 def quarantined(path: Path) -> dict[int, str]:
     """Numbers of the shards that a run gave up, and why."""
-    notes = [json.loads(note.read_text(encoding="utf-8")) for note in sorted((path / QUARANTINE).glob("*.json"))]
-    return {note["shard"]: note["reason"] for note in notes}
+    found = {}
+    for file in sorted((path / QUARANTINE).glob("part-*.json")):
+        try:
+            reason = str(json.loads(file.read_bytes())["reason"])
+        except (ValueError, KeyError, TypeError):
+            reason = f"{file} is not readable"
+        found[int(file.stem.removeprefix("part-"))] = reason
+    return found
 
 
 def _is_bare(path: Path) -> bool:

@@ -117,13 +117,13 @@ def _write_parquet(output: Path, columns: Sequence[Column], parts: Iterator[NDAr
         with pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema) as writer:
             for rows in parts:
                 arrays = [np.ascontiguousarray(rows[name]) for name in schema.names]
-                arrays = [array.astype("U") if array.dtype.kind == "S" else array for array in arrays]
+                arrays = [np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array for array in arrays]
                 writer.write_table(pa.table(arrays, schema=schema))
         file.finish()
 
 
 def _write_votable(output: Path, columns: Sequence[Column], parts: Iterator[NDArray[Any]], n_rows: int) -> None:
-    rows = np.concatenate(list(parts))
+    rows = np.concatenate([np.zeros(0, dtype=[(column.name, column.dtype) for column in columns]), *parts])
     table = to_table(columns, {name: rows[name] for name in rows.dtype.names or ()}, MEANINGS)
     partial = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
     try:

@@ -122,7 +122,11 @@ def pack(
     groups = _groups(files, join_by)
     grid = (instrument.wavelength, instrument.medium) if instrument else _first_grid(groups, treatment)
     folder = output.with_name(output.name + ".pieces")
-    _claim(folder, {"files": [[str(path) for path in group] for group in groups], "treatment": repr(treatment)}, resume)
+    _claim(
+        folder,
+        {"files": [[str(path) for path in group] for group in groups], "treatment": treatment.get_config()},
+        resume,
+    )
     tasks = [
         delayed(_write_piece)(folder / f"piece-{number:06d}.h5", groups[start : start + PIECE], treatment, grid, added)
         for added in [readers.registered()]
@@ -134,7 +138,11 @@ def pack(
         for piece, n_groups in done:
             pieces.append(piece)
             bar.update(n_groups)
-    report = _joined(pieces, output, grid, strict)
+    try:
+        report = _joined(pieces, output, grid, strict)
+    except SpectraError:  # nothing in the pieces is worth keeping
+        shutil.rmtree(folder)
+        raise
     shutil.rmtree(folder)
     return report
 
@@ -197,7 +205,7 @@ def _write_piece(
     """Read some groups of files into a piece, unless it is there already."""
     for reader in reversed(added):  # this may be another process than that in which they were registered
         readers.register_reader(reader.name, reader.recognises, reader.read)
-    if path.exists():
+    if path.exists() and not _refusals(path):  # what was refused may have been mended
         return path, len(groups)
     with SpectraWriter(path, *grid) as writer:
         for group in groups:
@@ -212,6 +220,11 @@ def _write_piece(
                 writer.append_refused(group[0].name, str(error) or type(error).__name__)
         writer.finish()
     return path, len(groups)
+
+
+def _refusals(piece: Path) -> int:
+    with SpectraFile(piece) as file:
+        return sum(bool(reason) for reason in file.meta("refused", slice(0, len(file))))
 
 
 def _joined(pieces: Sequence[Path], output: Path, grid: tuple[NDArray[np.float64], str], strict: bool) -> PackReport:

@@ -111,7 +111,12 @@ def is_there(path: Path) -> bool:
 
 def is_whole(path: Path) -> bool:
     """Whether a part was finished and agrees with its checksum."""
-    return is_there(path) and checksum_of(path).read_text(encoding="utf-8").split()[:1] == [sha256(path)]
+    return is_there(path) and _checksum(path) == sha256(path)
+
+
+def _checksum(path: Path) -> str:
+    """What the file beside a part says; nothing that a SHA-256 equals if it is damaged."""
+    return " ".join(checksum_of(path).read_text(encoding="ascii", errors="replace").split()[:1])
 
 
 def read_part(path: Path, dtype: Any, n_rows: int) -> NDArray[Any]:
@@ -125,7 +130,7 @@ def read_part(path: Path, dtype: Any, n_rows: int) -> NDArray[Any]:
     if not is_there(path):
         raise SurveyError(f"{path}: missing. Run again with --resume.")
     content = path.read_bytes()
-    if checksum_of(path).read_text(encoding="utf-8").split()[:1] != [hashlib.sha256(content).hexdigest()]:
+    if _checksum(path) != hashlib.sha256(content).hexdigest():
         raise SurveyError(f"{path}: does not agree with its checksum. Run again with --resume.")
     try:
         rows = np.load(io.BytesIO(content), allow_pickle=False)

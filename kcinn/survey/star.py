@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,13 @@ class Treatment:
     snr: float | None = None
     normalise: bool = False
     resolving_power: float | None = None
-    velocities: Mapping[str, float] | None = field(default=None, repr=False)
+    velocities: Mapping[str, float] | None = None
     checksum: bool = True
+
+    def get_config(self) -> dict[str, Any]:
+        """As plain data: two treatments are the same if theirs are."""
+        instrument = self.instrument and self.instrument.get_config()
+        return {**asdict(replace(self, instrument=None)), "instrument": instrument}
 
     def read(self, paths: Sequence[Path]) -> tuple[Spectra, NDArray[np.bool_]]:
         """The spectra of some files, and whose errors were estimated; those of several files are joined by name.

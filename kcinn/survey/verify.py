@@ -15,7 +15,7 @@ from kcinn.survey.columns import row_type
 from kcinn.survey.files import PARTIAL
 from kcinn.survey.folder import quarantined
 from kcinn.survey.manifest import Manifest
-from kcinn.survey.shard import PARTS, is_there, read_part, shards
+from kcinn.survey.shard import PARTS, is_there, is_whole, read_part, shards
 
 
 @dataclass
@@ -83,6 +83,8 @@ def verify(folder: str | os.PathLike[str], *, verbose: int = 0) -> Verification:
         except SurveyError as error:
             found.problems.append(str(error))
             continue
+        if manifest.options.keep_samples and not is_whole(shard.samples(folder)):
+            found.problems.append(f"{shard.samples(folder)}: missing, or does not agree with its checksum")
         found.n_rows += len(rows)
         found.n_unusable += int(np.count_nonzero(rows["flag"] & int(Flag.UNUSABLE)))
     found.problems += [f"shard {number} is in quarantine: {reason}" for number, reason in quarantined(folder).items()]

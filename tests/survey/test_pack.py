@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from survey_toy import OPTIONS, write_l1
 
 from kcinn.errors import SpectraError, SurveyError
 from kcinn.flag import Flag
+from kcinn.instrument import Instrument
 from kcinn.spectra import Spectra
 from kcinn.survey import merge, pack, run
 from kcinn.wavelength import air_to_vacuum, doppler_shift
@@ -58,6 +60,33 @@ def test_other_grids_need_an_instrument(files, tmp_path):
     packed = Spectra.read(tmp_path / "strict.h5")
     assert list(packed.ids) == ["A", "star-1.txt", "star-3.fits", "C"] and packed.medium == "air"
     np.testing.assert_allclose(packed.flux[0], flux[0], atol=1e-3)
+
+
+def test_what_was_mended_after_a_refusal_is_read_again(files, tmp_path):
+    paths, *_ = files
+    options = {"instrument": toy.INSTRUMENT, "medium": "air", "processes": 1}
+    with pytest.raises(SurveyError, match="1 spectra are refused"):
+        pack(paths[1:3], tmp_path / "packed.h5", strict=True, **options)
+    paths[2].write_bytes(paths[0].read_bytes())
+    assert not pack(paths[1:3], tmp_path / "packed.h5", strict=True, resume=True, **options).refused
+    with pytest.raises(SpectraError, match="None of the files"):
+        pack(paths[1:2], tmp_path / "none.h5", instrument=toy.INSTRUMENT, processes=1)
+    pack(paths[1:2], tmp_path / "none.h5", **options)  # with the medium that was missing, and no word of pieces
+
+
+def test_pieces_of_another_treatment_are_not_mixed_in(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["kcinn.survey.pack"], "_joined", lambda *_: 1 / 0)
+    options = {"instrument": toy.INSTRUMENT, "medium": "air", "processes": 1, "resume": True}
+    packing = partial(pack, files[0][1:2], tmp_path / "packed.h5")
+    with pytest.raises(ZeroDivisionError):
+        packing(**options)
+    changed = toy.INSTRUMENT.get_config()
+    changed["arm"][0]["resolving_power"] = [9000.0, 9000.0]
+    for other in ({"velocities": {"star-1": 200.0}}, {"instrument": Instrument.from_config(changed)}):
+        with pytest.raises(SurveyError, match="other files or options"):
+            packing(**{**options, **other})
+    with pytest.raises(ZeroDivisionError):
+        packing(**options)
 
 
 def test_arms_are_joined_by_name_and_stars_brought_to_rest(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -209,7 +210,9 @@ def test_samples_are_kept_on_request(toy_model, toy_model_file, stars, expected,
     posterior = kcinn.predict(toy_model, spectra, n_samples=200, seed=3, first=16, batch_size=8)
     np.testing.assert_array_equal(samples[:8], posterior.samples)
     (folder / "parts" / "samples-0000001.npy").write_bytes(b"broken")
-    assert run(toy_model_file, stars, folder, keep_samples=True, resume=True, **OPTIONS).n_computed == 16
+    (folder / "parts" / "samples-0000000.npy.sha256").write_bytes(b"\xff\xfe")
+    assert {"samples-0000000.npy", "samples-0000001.npy"} <= set(re.findall(r"samples-\d+.npy", str(verify(folder))))
+    assert run(toy_model_file, stars, folder, keep_samples=True, resume=True, **OPTIONS).n_computed == 32
     assert np.load(folder / "parts" / "samples-0000001.npy").shape == (16, 200, 3) and verify(folder).complete
 
 
