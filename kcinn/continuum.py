@@ -90,7 +90,7 @@ def _envelope(
     envelope = np.ones_like(flux)
     lift = float(truncnorm.mean(-BELOW, ABOVE))  # of the mean of noise between the two limits
     for stretch in stretches:
-        good = ~mask[stretch] & np.isfinite(error[stretch])
+        good = ~mask[stretch] & np.isfinite(error[stretch]) & (error[stretch] > 0)
         level = float(np.median(flux[stretch][good])) if good.any() else 0.0
         if level <= 0:
             continue

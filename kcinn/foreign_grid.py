@@ -20,6 +20,7 @@ from kcinn.labels import Label, LabelSpace
 from kcinn.library import Library, Source
 from kcinn.wavelength import air_to_vacuum, vacuum_to_air
 
+NEAR = 1.02  # times the wavelength: what lies beyond does not reach the instrument
 HIGHEST_MEDIAN = 1.3  # of a continuum-normalised flux
 NAMED = 5  # bad spectra that an error names
 
@@ -182,6 +183,9 @@ def _observe(
         except ValueError:
             return "not two columns of numbers"
     wavelength, flux = source
+    lower, upper = instrument.wavelength[0] / NEAR, instrument.wavelength[-1] * NEAR
+    near = (wavelength > lower) & (wavelength < upper)  # not all that grids cover has a wavelength in air
+    wavelength, flux = wavelength[near], flux[near]
     if not np.all(np.isfinite(labels)):
         return "labels are not numbers"
     if not np.all(np.isfinite(flux)):

@@ -85,15 +85,18 @@ def predict(
     Posterior
         Diagnostics: `snr` per angstrom, `n_pixels` used, `chi_square` (reduced, of the best fit), `velocity` and its
         standard deviation `velocity_error` (km/s), `outlier` (above 1: unlike the spectra of the training, flagged).
+        Samples of a spectrum without a pixel that the model could use are NaN, and its flag is 256.
 
     Raises
     ------
     SpectraError
-        If no spectrum has a good pixel on the instrument, the resolving power is lower than the instrument's, or the
-        flux is not normalised.
+        If there is no spectrum, none has a good pixel on the instrument, the resolving power is lower than the
+        instrument's, or the flux is not normalised.
     ModelError
         If the model file cannot be used.
     """
+    if not len(spectra):
+        raise SpectraError("There are no spectra: none was selected")
     model = model if isinstance(model, CINN) else load(model)
     estimated = spectra.error is None
     spectra = prepared(spectra, model.instrument, resolving_power=resolving_power, normalise=normalise)
@@ -119,6 +122,10 @@ def predict(
     samples = drawn.pop("labels")
     diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in MEASURED}
     flag = flags(model, np.median(samples, axis=1), diagnostics, drawn, estimated)
+    unusable = diagnostics["n_pixels"] == 0
+    samples[unusable], flag[unusable] = np.nan, int(Flag.UNUSABLE)
+    for name in MEASURED:
+        diagnostics[name][unusable] = np.nan
     logger.info("%d spectra, %d of them flagged", len(flag), np.count_nonzero(flag))
     return Posterior(
         samples, model.label_space, ids=spectra.ids, flag=flag, diagnostics=diagnostics, log_prob=drawn.get("log_prob")

@@ -61,7 +61,13 @@ class Library:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        columns = {label_name(name): np.asarray(column, dtype=np.float64) for name, column in self.labels.items()}
+        columns: dict[str, NDArray[np.float64]] = {}
+        for name, given in self.labels.items():
+            column, label = np.asarray(given, dtype=np.float64), label_name(name)
+            if label in columns and not np.array_equal(columns[label], column, equal_nan=True):
+                same = ", ".join(other for other in self.labels if label_name(other) == label)
+                raise GridError(f"The columns {same} all mean {label}, and differ. Leave all but one of them out.")
+            columns[label] = column
         self.labels = {name: column for name, column in columns.items() if np.any(np.isfinite(column))}
         if "teff" in self.labels and np.nanmax(self.labels["teff"]) < KILOKELVIN_BELOW:
             self.labels["teff"] = 1000.0 * self.labels["teff"]
@@ -135,6 +141,10 @@ def _from_arrays(path: Path, wavelength: ArrayLike | None, label_names: Sequence
         raise GridError(f"{path}: no wavelengths; pass wavelength=. {held}")
     grid = np.asarray(arrays[wavelength_key or ""] if wavelength is None else wavelength, dtype=np.float64)
     flux = _matrix(path, arrays, flux_key, len(grid))
+    if np.all(np.diff(grid) < 0):
+        grid, flux = grid[::-1], flux[:, ::-1]
+    if not np.all(np.diff(grid) > 0):
+        raise GridError(f"{path}: wavelengths must be numbers that ascend strictly")
     if label_key is None:  # a column per label
         columns = {key: array for key, array in arrays.items() if array.shape == flux.shape[:1] and _numeric(array)}
         columns = {key: array for key, array in columns.items() if key != wavelength_key}
@@ -143,11 +153,14 @@ def _from_arrays(path: Path, wavelength: ArrayLike | None, label_names: Sequence
         if names is None:
             raise GridError(f"{path}: labels without names; pass label_names=. {held}")
         names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        if len(set(names)) < len(names):
+            raise GridError(f"{path}: a label name occurs twice: {', '.join(names)}")
         columns = dict(zip(names, _matrix(path, arrays, label_key, len(names)).T, strict=True))
     lengths = {len(column) for column in columns.values()}
     if lengths != {len(flux)}:
         raise GridError(f"{path}: {len(flux)} spectra, but labels for {sorted(lengths)}. {held}")
-    medium, power = (arrays[key].item() if key in arrays else None for key in ("medium", "resolving_power"))
+    medium, power = (_constant(path, arrays, key) for key in ("medium", "resolving_power"))
+    medium = medium.decode() if isinstance(medium, bytes) else medium
     return Library([f"row {k}" for k in range(len(flux))], [(grid, row) for row in flux], columns, medium, power)
 
 
@@ -190,6 +203,14 @@ def _matrix(path: Path, arrays: dict[str, NDArray[Any]], key: str, n_columns: in
             )
         parts.append(array if array.shape[1] == n_columns else array.T)
     return np.concatenate(parts)
+
+
+def _constant(path: Path, arrays: dict[str, NDArray[Any]], key: str) -> Any:
+    """What a file says once, or of every spectrum alike; None if it does not."""
+    found = set(np.ravel(arrays[key]).tolist()) if key in arrays else {None}
+    if len(found) > 1:
+        raise GridError(f"{path}: {key} must be the same for all spectra. Received: {len(found)} values")
+    return found.pop()
 
 
 def _numeric(array: NDArray[Any]) -> bool:

@@ -213,7 +213,7 @@ class Spectra:
         if velocity is None:
             flux, error, mask = onto_new(self.wavelength, self.flux, error=self.error, mask=self.mask)
         else:
-            shifts = np.asarray(values(velocity, VELOCITY, "velocity"), dtype=np.float64)
+            shifts = numbers(values(velocity, VELOCITY, "velocity"), "velocity")
             if shifts.shape != (len(self),) or not np.all(np.isfinite(shifts)):
                 raise SpectraError(
                     f"velocity needs shape ({len(self)},) and finite values. Received shape: {shifts.shape}"

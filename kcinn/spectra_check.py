@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from astropy.utils.masked import Masked
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import SpectraError
@@ -12,8 +13,14 @@ from kcinn.quantity import FLUX, WAVELENGTH, values
 
 
 def numbers(given: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Pure numbers as an array; entries that a masked array or Quantity of astropy masks are NaN."""
     try:
-        return np.asarray(values(given, FLUX, name), dtype=np.float64)
+        plain = values(given, FLUX, name)
+        if isinstance(plain, np.ma.MaskedArray):
+            return np.ma.filled(np.ma.asarray(plain, dtype=np.float64), np.nan)
+        if isinstance(plain, Masked):
+            return np.where(plain.mask, np.nan, np.asarray(plain.unmasked, dtype=np.float64))
+        return np.asarray(plain, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise SpectraError(f"{name} must be numbers: {error}") from None
 
@@ -67,6 +74,10 @@ def checked_ids(ids: Any, n_spectra: int) -> NDArray[Any]:
     array = np.atleast_1d(np.asarray(ids))
     if array.dtype.kind == "O":
         array = array.astype(str)
+    elif array.dtype.kind == "S":  # as astropy reads them from FITS
+        array = np.char.decode(array, "utf-8")
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.shape != (n_spectra,) or array.dtype.kind not in "iuU":
         raise SpectraError(
             f"ids must be {n_spectra} integers or strings. Received: {array.dtype} of shape {array.shape}"

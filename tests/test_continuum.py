@@ -50,6 +50,14 @@ def test_lines_gaps_and_cosmic_rays_do_not_bend_it():
     np.testing.assert_array_equal(seen.mask[0], mask)
 
 
+def test_a_filled_gap_spoils_nothing_else():
+    counts = HEIGHT * (1.0 + 0.01 * np.random.default_rng(3).normal(size=len(HEIGHT)))
+    counts[1500:2600] = 9.0  # no scatter, from which an error could be estimated
+    found = normalised(Spectra(WAVELENGTH, counts, medium="air"))
+    assert np.all(np.isfinite(found.flux)) and not found.mask.any()
+    assert abs(np.median(found.flux[0, ~np.isin(np.arange(len(counts)), np.arange(1500, 2600))]) - 1.0) < 0.01
+
+
 def test_a_spectrum_without_light_is_left_as_it_is():
     counts = np.stack([HEIGHT, -HEIGHT, np.where(RED, np.nan, HEIGHT)])
     seen = normalised(Spectra(WAVELENGTH, counts, error=np.full(counts.shape, 0.5), medium="air"))

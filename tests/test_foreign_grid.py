@@ -110,6 +110,43 @@ def test_an_array_per_label(tmp_path):
     check(read(tmp_path / "galah.npz", medium="air"))
 
 
+def test_columns_of_the_same_label(tmp_path):
+    columns = dict(zip(("teff", "logg", "feh", "ca_fe"), LABELS.T, strict=True))
+    np.savez(tmp_path / "same.npz", wavelength=WAVELENGTH, flux=FLUX, **columns, m_h=LABELS[:, 2])
+    check(read(tmp_path / "same.npz", medium="air"))
+    np.savez(tmp_path / "differ.npz", wavelength=WAVELENGTH, flux=FLUX, **columns, m_h=LABELS[:, 2] + 0.3)
+    with pytest.raises(GridError, match=r"feh, m_h all mean fe_h"):
+        read(tmp_path / "differ.npz", medium="air")
+    names = ["teff", "teff", "feh", "ca_fe"]
+    np.savez(tmp_path / "twice.npz", wavelength=WAVELENGTH, flux=FLUX, labels=LABELS, label_names=names)
+    with pytest.raises(GridError, match="occurs twice"):
+        read(tmp_path / "twice.npz", medium="air")
+
+
+def test_grids_that_reach_far_or_descend(tmp_path):
+    """From the far ultraviolet to the mid infrared, in vacuum: wavelengths in air are defined for a part of it."""
+    far = np.r_[np.linspace(1300.0, 4000.0, 50), air_to_vacuum(WAVELENGTH), np.linspace(9000.0, 30000.0, 50)]
+    flux = np.hstack([np.ones((3, 50)), FLUX, np.ones((3, 50))])
+    columns = dict(zip(("teff", "logg", "feh", "ca_fe"), LABELS.T, strict=True))
+    said = {"medium": np.bytes_("vacuum"), "resolving_power": np.full(3, 5e5)}
+    np.savez(tmp_path / "far.npz", wavelength=far[::-1], flux=flux[:, ::-1], **said, **columns)
+    found, near = read(tmp_path / "far.npz"), read_near(tmp_path, columns)
+    np.testing.assert_allclose(found.flux(), near.flux(), atol=1e-6)
+    said["resolving_power"] = np.array([5e5, 4e5, 5e5])
+    np.savez(tmp_path / "powers.npz", wavelength=far, flux=flux, **said, **columns)
+    with pytest.raises(GridError, match="resolving_power must be the same"):
+        read(tmp_path / "powers.npz")
+    far[7] = np.nan
+    np.savez(tmp_path / "nan.npz", wavelength=far, flux=flux, medium="vacuum", **columns)
+    with pytest.raises(GridError, match="ascend strictly"):
+        read(tmp_path / "nan.npz")
+
+
+def read_near(folder, columns):
+    np.savez(folder / "near.npz", wavelength=WAVELENGTH, flux=FLUX, medium="air", resolving_power=5e5, **columns)
+    return read(folder / "near.npz")
+
+
 def test_hdf5_in_vacuum(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs["medium"] = "vacuum"

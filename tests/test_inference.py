@@ -146,7 +146,21 @@ def test_flags(toy_model):
     assert predict(toy_model, near, n_samples=N_SAMPLES).flag[0] & Flag.EDGE
 
 
+def test_a_spectrum_without_a_good_pixel_has_no_labels(toy_model):
+    mask = toy.observed(TRUTH, 150.0)[2].astype(bool)
+    mask[1] = True
+    posterior = predict(toy_model, spectra(mask=mask), n_samples=N_SAMPLES)
+    assert np.isnan(posterior.samples[1]).all() and np.isfinite(posterior.samples[[0, 2]]).all()
+    assert posterior.flag[1] == Flag.UNUSABLE and not np.any(posterior.flag[[0, 2]] & Flag.UNUSABLE)
+    row = posterior.summary(covariance=True)[1]
+    assert np.isnan([row[name].value for name in ("teff", "e_teff", "teff_map", "cov_fe_h_teff", "velocity")]).all()
+    others = predict(toy_model, spectra(), n_samples=N_SAMPLES)
+    np.testing.assert_array_equal(posterior.samples[0], others.samples[0])
+
+
 def test_bad_input_is_refused(toy_model):
+    with pytest.raises(SpectraError, match="no spectra"):
+        predict(toy_model, spectra()[:0])
     wavelength = toy.INSTRUMENT.wavelength
     with pytest.raises(SpectraError, match="no good pixel"):
         predict(toy_model, Spectra(wavelength + 1000.0, np.ones(512), error=0.1, medium="air"))

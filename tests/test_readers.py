@@ -220,8 +220,7 @@ PACKED = gzip.compress(text([WAVELENGTH, FLUX]).encode())
         (b"5000 1\n5001 1 1\n", "not a table of numbers"),
         (b"5000\n5001\n", "1 columns"),
         (b"1 2 3 4 5\n1 2 3 4 5\n", "5 columns"),
-        (b"5001 1\n5000 1\n4999 1\n", "descend"),
-        (b"500 1\n500.1 1\n500.2 1\n", "nm"),
+        (b"5001 1\n5000 1\n5002 1\n", "ascend strictly"),
         (b"5000 nan\n5001 nan\n", "No good pixel"),
         (PACKED[: len(PACKED) // 2], "truncated gzip"),
         (PACKED[:200] + bytes(50) + PACKED[250:], "gzip"),
@@ -292,10 +291,95 @@ def test_a_small_file_cannot_fill_the_memory(tmp_path, monkeypatch):
         (lambda: image(CDELT1=None), "CDELT1"),
         (lambda: image(CTYPE1="WAVE-LOG"), "not supported"),
         (lambda: image(CRVAL1=None), "no image with CRVAL1"),
-        (lambda: image(CDELT1=-0.1), "descend"),
     ],
 )
 def test_fits_without_a_usable_spectrum_is_refused(tmp_path, hdu, match):
     path = write_fits(tmp_path / "star.fits", hdu())
     with pytest.raises(SpectraError, match=rf"star\.fits: .*{match}"):
         read(path, medium="air")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"FLUX": FLUX * 500.0, "ERR": ERROR * 500.0, "NORM_FLUX": FLUX},  # of the flux before it was normalised
+        {"FLUX": FLUX * 500.0, "IVAR": (ERROR * 500.0) ** -2.0, "NORM_FLUX": FLUX},
+        {"FLUX": FLUX * 500.0, "ERR": ERROR * 500.0, "NORM_FLUX": FLUX, "NORM_ERR": ERROR},
+        {"FLUX_REDUCED": FLUX, "ERR_REDUCED": ERROR},
+        {"FLUX": FLUX, "VARIANCE": ERROR**2},
+        {"FLUX": FLUX, "STD": ERROR},
+    ],
+)
+def test_errors_belong_to_the_flux(tmp_path, columns):
+    hdu = table(
+        {"WAVE": (WAVELENGTH, "AA"), **{name: (values, "") for name, values in columns.items()}}, "em.wl;obs.atmos"
+    )
+    check(read(write_fits(tmp_path / "a.fits", hdu)), mask=False)
+
+
+def test_quality_extension_of_an_image(tmp_path):
+    path = write_fits(
+        tmp_path / "a.fits", image(), fits.ImageHDU(ERROR, name="ERRS"), fits.ImageHDU(BAD.astype("i2"), name="QUAL")
+    )
+    check(read(path, medium="air"))
+
+
+def test_an_empty_column_of_errors_is_none(tmp_path):
+    columns = {"WAVE": (WAVELENGTH, "nm"), "FLUX": (FLUX, ""), "ERR": (np.full(N, np.nan), "")}
+    columns["WAVE"] = (WAVELENGTH / 10.0, "nm")
+    path = write_fits(tmp_path / "a.fits", table(columns))
+    check(read(path, medium="air"), error=False, mask=False)
+    assert read(path, medium="air", snr=100.0).snr == pytest.approx(100.0)
+
+
+def test_descending_wavelengths_are_reversed(tmp_path):
+    np.savetxt(tmp_path / "a.txt", np.column_stack([WAVELENGTH, FLUX, ERROR, BAD])[::-1])
+    check(read(tmp_path / "a.txt", medium="air"))
+    check(
+        read(write_fits(tmp_path / "a.fits", image(FLUX[::-1], CRVAL1=WAVELENGTH[-1], CDELT1=-0.1)), medium="air"),
+        error=False,
+        mask=False,
+    )
+
+
+def test_seams_of_small_or_whole_numbers_keep_their_errors(tmp_path):
+    seam = np.r_[WAVELENGTH[:200], WAVELENGTH[199:]]
+    for kind, scale in (("I", 2e4), ("E", 1e-23)):
+        values = {
+            "WAVE": (seam, "D"),
+            "FLUX": (np.full(N + 1, scale), kind),
+            "ERR": (np.full(N + 1, 0.01 * scale), kind),
+        }
+        made = [fits.Column(name=name, format=code, array=array) for name, (array, code) in values.items()]
+        found = read(write_fits(tmp_path / f"{kind}.fits", fits.BinTableHDU.from_columns(made)), medium="air")
+        assert not found.mask.any()
+        np.testing.assert_allclose(
+            found.error[0] / scale, np.where(np.arange(N) == 199, 0.01 / np.sqrt(2.0), 0.01), rtol=1e-5
+        )
+
+
+def test_the_matrix_of_an_image_goes_before_its_steps(tmp_path):
+    path = write_fits(tmp_path / "a.fits", image(CDELT1=1.0, CD1_1=0.1))
+    check(read(path, medium="air"), error=False, mask=False)
+
+
+def test_text_with_a_byte_order_mark(tmp_path):
+    rows = "\n".join(f"{w:.4f},{f:.8f}" for w, f in zip(WAVELENGTH, FLUX, strict=True))
+    (tmp_path / "a.csv").write_text(rows, encoding="utf-8-sig")
+    check(read(tmp_path / "a.csv", medium="air"), error=False, mask=False, flux_tolerance=1e-6)
+
+
+def test_rows_of_variable_length(tmp_path):
+    def variable(*rows):
+        made = [np.array([row], dtype="f8").ravel() for row in rows]
+        array = np.empty(len(made), dtype=object)
+        array[:] = made
+        return array
+
+    one = {"WAVE": variable(WAVELENGTH), "FLUX": variable(FLUX)}
+    hdu = fits.BinTableHDU.from_columns([fits.Column(name=k, format="PD()", array=v) for k, v in one.items()])
+    check(read(write_fits(tmp_path / "a.fits", hdu), medium="air"), error=False, mask=False)
+    two = {"WAVE": variable(WAVELENGTH, WAVELENGTH[:9]), "FLUX": variable(FLUX, FLUX[:9])}
+    hdu = fits.BinTableHDU.from_columns([fits.Column(name=k, format="PD()", array=v) for k, v in two.items()])
+    with pytest.raises(SpectraError, match="variable length"):
+        read(write_fits(tmp_path / "b.fits", hdu), medium="air")

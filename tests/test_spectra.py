@@ -3,6 +3,9 @@
 import h5py
 import numpy as np
 import pytest
+from astropy import units
+from astropy.table import MaskedColumn
+from astropy.utils.masked import Masked
 
 from kcinn.errors import SpectraError
 from kcinn.spectra import Spectra
@@ -73,6 +76,36 @@ def test_unusable_pixels_are_masked_and_counted():
 def test_wrong_input_is_refused(wavelength, flux, options, match):
     with pytest.raises(SpectraError, match=match):
         Spectra(wavelength, flux, **options)
+
+
+@pytest.mark.parametrize(
+    "masked",
+    [
+        lambda values, bad: np.ma.MaskedArray(values, mask=bad),
+        lambda values, bad: Masked(values * units.dimensionless_unscaled, mask=bad),
+        lambda values, bad: MaskedColumn(values, mask=bad),
+    ],
+)
+def test_what_masked_arrays_mask_is_bad(masked):
+    bad = np.arange(4) == 2
+    flux = masked(np.array([1.0, 0.9, 0.0, 1.0]), bad)
+    read = Spectra([5000.0, 5001.0, 5002.0, 5003.0], flux, error=0.01, medium="air")
+    np.testing.assert_array_equal(read.mask[0], bad)
+    assert read.n_masked_input == 1
+    error = masked(np.full(4, 0.01), bad)
+    np.testing.assert_array_equal(
+        Spectra([5000.0, 5001.0, 5002.0, 5003.0], np.ones(4), error=error, medium="air").mask[0], bad
+    )
+    with pytest.raises(SpectraError, match="velocity"):
+        read.resampled([5000.5, 5001.5], velocity=np.ma.MaskedArray([3.0], mask=True))
+
+
+@pytest.mark.parametrize(
+    "ids, kept", [(np.array([b"HD 1", b"\xce\xb2 Vir"]), ["HD 1", "β Vir"]), (np.array([7, 8], dtype=">i8"), [7, 8])]
+)
+def test_names_as_fits_has_them(ids, kept):
+    found = Spectra([5000.0, 5001.0], np.ones((2, 2)), error=0.01, ids=ids, medium="air").ids
+    assert list(found) == kept and found.dtype.isnative
 
 
 def test_selecting_rows(spectra):

@@ -10,12 +10,14 @@ from html import unescape
 import numpy as np
 import pytest
 import toy
-from astropy.table import Table
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable, Table
 from click.testing import CliRunner
 
 from kcinn import load
 from kcinn.check import check, check_observed, report
 from kcinn.check import stars as check_stars
+from kcinn.check.observed import read_stars
 from kcinn.check.synthetic import N_SAMPLES
 from kcinn.cli import main
 from kcinn.diagnostics import recovery
@@ -267,6 +269,26 @@ def test_observed_stars_without_reference_labels(toy_model, stars, tmp_path):
     check_observed(toy_model, tmp_path, table).write(tmp_path / "out")
     assert "no reference for any label" in (tmp_path / "out/index.html").read_text()
     assert json.loads((tmp_path / "out/report.json").read_text())["labels"] == {}
+
+
+def test_tables_of_stars_say_it_in_their_own_way(tmp_path):
+    row = {
+        "file": ["a.txt"],
+        "star": [48915],
+        "medium": ["air"],
+        "teff": [5.5] * u.kK,
+        "fe_h": [0.1],
+        "normalise": ["False"],
+    }
+    table = QTable(row)
+    table["vsini"] = MaskedColumn([2000.0], unit="m/s")
+    toy_flux, error, _ = toy.observed(np.array([[5500.0, -0.5, 0.1]]), SNR)
+    np.savetxt(tmp_path / "a.txt", np.column_stack([toy.INSTRUMENT.wavelength, toy_flux[0], error[0]]))
+    (star,) = read_stars(toy.INSTRUMENT, tmp_path, table)
+    assert star.reference == {"teff": 5500.0, "fe_h": 0.1, "vsini": 2.0} and not star.normalise
+    table["normalise"] = ["perhaps"]
+    with pytest.raises(KcinnError, match="one of 1, 1.0, true.*perhaps"):
+        list(read_stars(toy.INSTRUMENT, tmp_path, table))
 
 
 def test_what_is_not_known_of_a_single_star_is_null(toy_model, stars, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from astropy import units
 from astropy.table import Table
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from kcinn.check import page
 from kcinn.errors import KcinnError
 from kcinn.inference import predict
 from kcinn.instrument import Instrument
+from kcinn.labels import UNITS
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
 from kcinn.preparation import prepared
@@ -27,7 +29,8 @@ from kcinn.survey.readers import read
 
 FEWEST = 4  # stars to which a line is fitted
 N_SAMPLES = 2048
-HOW_TO_READ = ("resolving_power", "normalise")  # columns of numbers that are no labels
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "none")
+HOW_TO_READ = ("file", "star", "medium", "resolving_power", "normalise")  # all other numbers are labels
 
 
 class Star(NamedTuple):
@@ -249,15 +252,15 @@ def read_stars(
             spectra = read(folder / str(row["file"]), medium=_value(row, "medium"), checksum=checksum)
             if estimate_errors:
                 spectra = spectra.with_estimated_error()
-            power, normalise = _value(row, "resolving_power"), bool(_value(row, "normalise"))
+            power, normalise = _number(row, "resolving_power"), _truth(row, "normalise")
             parts.append(prepared(spectra, instrument, resolving_power=power, normalise=normalise))
         reference = {
-            key: float(value)
+            key: value
             for row in rows
             for key in table.colnames
-            if isinstance(value := _value(row, key), int | float | np.number) and key not in HOW_TO_READ
+            if key not in HOW_TO_READ and (value := _number(row, key)) is not None
         }
-        yield Star(str(name), _put_together(parts), reference, any(_value(row, "normalise") for row in rows))
+        yield Star(str(name), _put_together(parts), reference, any(_truth(row, "normalise") for row in rows))
 
 
 def calibrated_by_others(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -293,6 +296,28 @@ def _value(row: Any, name: str) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return str(value) or None if isinstance(value, str) else value
+
+
+def _number(row: Any, name: str) -> float | None:
+    """A cell as a number in the label's unit; None if it is empty or none."""
+    value = _value(row, name)
+    if not isinstance(value, int | float | np.number | units.Quantity):
+        return None
+    given, unit = getattr(value, "unit", row.columns[name].unit), UNITS.get(name, "dex")
+    value = float(getattr(value, "value", value))
+    if given is None or unit.startswith("dex") or not unit:
+        return value
+    try:
+        return float(units.Unit(given).to(unit, value))
+    except units.UnitConversionError as error:
+        raise KcinnError(f"{name} must be in {unit}: {error}") from None
+
+
+def _truth(row: Any, name: str) -> bool:
+    value = str(_value(row, name)).strip().lower()
+    if value not in (*YES, *NO):
+        raise KcinnError(f"{name} must be one of {', '.join((*YES, *NO[:-1]))}, or empty. Received: {value}")
+    return value in YES
 
 
 def _put_together(parts: list[Spectra]) -> Spectra:

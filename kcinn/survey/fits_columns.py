@@ -17,9 +17,16 @@ WAVELENGTH_NAMES = tuple(
     for name in ("WAVE", "WAVELENGTH", "LAMBDA", "LAM", "WL", "WVL", "WAVEOBS")
 )
 LOG_NAMES = ("LOGLAM", "LOGLAMBDA", "LOG_LAMBDA")  # log10 of angstrom
-FLUX_NAMES = ("NORM_FLUX", "FLUX_NORM", "FLUX_NORMALISED", "FLUX_NORMALIZED", "FLUX", "FLUX_REDUCED", "INTENSITY")
-ERROR_NAMES = ("ERR_FLUX", "FLUX_ERR", "ERR", "ERROR", "FLUX_ERROR", "E_FLUX", "SIGMA", "UNCERTAINTY", "UNC", "ERRS")
+NORMALISED_NAMES = ("NORM_FLUX", "FLUX_NORM", "FLUX_NORMALISED", "FLUX_NORMALIZED")
+RAW_NAMES = ("FLUX", "FLUX_REDUCED", "INTENSITY")
+FLUX_NAMES = (*NORMALISED_NAMES, *RAW_NAMES)
+ERROR_NAMES = (
+    "ERR_FLUX", "FLUX_ERR", "ERR", "ERROR", "FLUX_ERROR", "E_FLUX", "SIGMA", "UNCERTAINTY", "UNC", "ERRS", "STD",
+    "STDDEV",
+)  # fmt: skip
+OWN_ERROR = ("ERR_{}", "{}_ERR", "{}_ERROR", "E_{}", "SIGMA_{}", "{}_SIGMA")  # of a flux of that name
 IVAR_NAMES = ("FLUX_IVAR", "IVAR")
+VARIANCE_NAMES = ("VARIANCE", "VAR", "FLUX_VAR", "FLUX_VARIANCE")
 QUALITY_NAMES = ("QUAL", "QUALITY", "MASK", "FLAG")
 
 
@@ -27,6 +34,12 @@ def column(hdu: fits.BinTableHDU, names: tuple[str, ...]) -> int | None:
     """Number of the first column that bears one of `names`, in their order."""
     present = [name.upper() for name in hdu.columns.names]
     return next((present.index(name) for name in names if name in present), None)
+
+
+def own_error_names(flux_name: str) -> tuple[str, ...]:
+    """What the error of a flux column is called if it bears its name: ``ERR_FLUX_REDUCED``, ``ERR_REDUCED``, ..."""
+    stems = (flux_name, flux_name.removeprefix("FLUX_"), flux_name.removesuffix("_FLUX"))
+    return tuple(pattern.format(stem) for stem in dict.fromkeys(stems) for pattern in OWN_ERROR)
 
 
 def error_from_ivar(inverse_variance: NDArray[Any]) -> NDArray[np.float64]:
@@ -39,10 +52,11 @@ def angstroms(unit: str | None) -> float:
     """Angstroms in a header's wavelength unit; angstrom if it is missing."""
     if not unit or not str(unit).strip():
         return 1.0
-    text = str(unit).strip().lower()
-    text = {"angstroms": "angstrom", "a": "angstrom", "nanometers": "nm", "nanometer": "nm"}.get(text, text)
+    text = str(unit).strip()
+    plain = {"angstroms": "angstrom", "a": "angstrom", "nanometers": "nm", "nanometer": "nm"}
+    known = plain.get(text.lower()) or (text if text in ("AA", "Å", "Angstrom") else text.lower())
     try:
-        return float(units.Unit(text).to(units.AA))
+        return float(units.Unit(known).to(units.AA))
     except (ValueError, TypeError, units.UnitConversionError):
         raise SpectraError(f"unknown unit of wavelength: {unit!r}") from None
 

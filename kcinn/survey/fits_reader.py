@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ from kcinn.survey.fits_columns import (
     IVAR_NAMES,
     LOG_NAMES,
     QUALITY_NAMES,
+    RAW_NAMES,
+    VARIANCE_NAMES,
     WAVELENGTH_NAMES,
     angstroms,
     column,
     error_from_ivar,
+    own_error_names,
     stated_medium,
 )
 from kcinn.survey.fourmost import from_spectab, is_multi_spectrum
@@ -78,6 +82,10 @@ def _frame(hdus: fits.HDUList) -> dict[str, Any]:
 def _from_table(hdu: fits.BinTableHDU) -> dict[str, Any]:
     def values(number: int) -> NDArray[Any]:
         array = np.asarray(hdu.data.field(number))
+        if array.dtype.kind == "O":  # of variable length
+            if len(array) > 1:
+                raise SpectraError(f"{hdu.columns.names[number]} has rows of variable length; write them one by one")
+            array = np.stack(list(array))
         return array[0] if array.ndim == 2 and len(array) == 1 else array
 
     number, log_number = column(hdu, WAVELENGTH_NAMES), column(hdu, LOG_NAMES)
@@ -92,25 +100,47 @@ def _from_table(hdu: fits.BinTableHDU) -> dict[str, Any]:
             raise SpectraError("the rows have different wavelength grids; read them one by one and resample")
         wavelength = wavelength[0]
 
-    flux_number, error_number = column(hdu, FLUX_NAMES), column(hdu, ERROR_NAMES)
-    ivar_number, quality_number = column(hdu, IVAR_NAMES), column(hdu, QUALITY_NAMES)
+    flux_number, quality_number = column(hdu, FLUX_NAMES), column(hdu, QUALITY_NAMES)
     assert flux_number is not None
-    spectrum: dict[str, Any] = {"wavelength": wavelength, "flux": values(flux_number)}
-    if error_number is not None:
-        spectrum["error"] = values(error_number)
-    elif ivar_number is not None:
-        spectrum["error"] = error_from_ivar(values(ivar_number))
+    spectrum: dict[str, Any] = {"wavelength": wavelength, "flux": values(flux_number).astype(np.float64)}
+    error = _table_error(hdu, flux_number, values)
+    if error is not None:
+        spectrum["error"] = error
     if quality_number is not None:
         spectrum["mask"] = values(quality_number) != 0
     spectrum["medium"] = _table_medium(hdu, number)
     return spectrum
 
 
+def _table_error(
+    hdu: fits.BinTableHDU, flux_number: int, values: Callable[[int], NDArray[Any]]
+) -> NDArray[np.float64] | None:
+    """The error of a flux column. One that does not bear its name is taken to be that of the flux before it was divided
+    by the continuum, if the table has that, too."""
+    own = column(hdu, own_error_names(hdu.columns.names[flux_number].upper()))
+    if own is not None:
+        return values(own).astype(np.float64)
+    if (number := column(hdu, ERROR_NAMES)) is not None:
+        error = values(number).astype(np.float64)
+    elif (number := column(hdu, IVAR_NAMES)) is not None:
+        error = error_from_ivar(values(number).astype(np.float64))
+    elif (number := column(hdu, VARIANCE_NAMES)) is not None:
+        variance = values(number).astype(np.float64)
+        error = np.sqrt(np.where(variance > 0, variance, np.nan))
+    else:
+        return None
+    raw = column(hdu, RAW_NAMES)
+    if raw is None or raw == flux_number:
+        return error
+    before = values(raw).astype(np.float64)
+    return error * np.abs(values(flux_number) / np.where(before == 0, np.nan, before))
+
+
 def _from_image(hdu: fits.PrimaryHDU | fits.ImageHDU, hdus: fits.HDUList) -> dict[str, Any]:
     header, data = hdu.header, np.asarray(hdu.data, dtype=np.float64)
     if data.size != data.shape[-1]:
         raise SpectraError(f"the image has shape {data.shape}; expected one spectrum, extract it first")
-    step = header.get("CDELT1", header.get("CD1_1"))
+    step = header.get("CD1_1") or header.get("CDELT1")  # the standard ignores CDELT beside CD
     if not step:
         raise SpectraError("the image has CRVAL1 but neither CDELT1 nor CD1_1")
     kind = str(header.get("CTYPE1", "")).strip().upper()
@@ -127,6 +157,8 @@ def _from_image(hdu: fits.PrimaryHDU | fits.ImageHDU, hdus: fits.HDUList) -> dic
                 spectrum["error"] = np.asarray(other.data, dtype=np.float64).ravel()
             elif other.name.upper() in IVAR_NAMES:
                 spectrum["error"] = error_from_ivar(np.asarray(other.data, dtype=np.float64).ravel())
+            elif other.name.upper() in QUALITY_NAMES:
+                spectrum["mask"] = np.asarray(other.data).ravel() != 0
     spectrum["medium"] = "air" if kind == "AWAV" else stated_medium(header)
     return spectrum
 

@@ -74,13 +74,14 @@ def read(path: str | Path, *, medium: str | None = None, snr: float | None = Non
     - FITS binary tables: one row of vectors (ESO phase 3, 4MOST), one row per spectrum on a common grid, or one row per
       pixel; columns by their usual names, wavelength unit from TUNIT
     - FITS images with one spectrum and a linear or logarithmic (DC-FLAG) wavelength scale; an extension named SIGMA,
-      ERR or IVAR gives the error; of GALAH's images the normalised one
+      ERR, ERRS or IVAR gives the error, one named QUAL or MASK bad pixels; of GALAH's images the normalised one
     - text with the columns wavelength, flux, error, mask, of which the last one or two may be missing; ``#`` begins a
       comment
     - whatever `kcinn.register_reader` or an installed package (entry points ``kcinn.readers``) adds
 
     FITS and text may be packed with gzip. Pixels whose flux is exactly zero and has no error are taken as missing; two
-    neighbours of the very same wavelength, the seam of merged orders, become one.
+    neighbours of the very same wavelength, the seam of merged orders, become one; descending wavelengths are reversed.
+    Errors of which none is a positive number, a column that was left empty, are taken as none.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def _read(path: Path, medium: str | None, snr: float | None, checksum: bool) -> 
         stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
         name, n_spectra = found.pop("name", stem), len(np.atleast_2d(found["flux"]))
         names = [name] if n_spectra == 1 else [f"{stem}-{row}" for row in range(n_spectra)]
-    found = _without_seams(_without_zeros(found))
+    found = _without_seams(_without_zeros(_ascending(_without_empty_errors(found))))
     return Spectra(found.pop("wavelength"), found.pop("flux"), **found, ids=names), frame
 
 
@@ -190,6 +191,21 @@ def _unpacked(packed: bytes) -> bytes:
             raise SpectraError("truncated gzip file")
         packed = unpacker.unused_data
     return b"".join(parts)
+
+
+def _without_empty_errors(spectrum: dict[str, Any]) -> dict[str, Any]:
+    """Leave out errors of which none can be one: products of ESO have such a column."""
+    error = spectrum.get("error")
+    if error is None or np.any(np.isfinite(error) & (np.asarray(error) > 0)):
+        return spectrum
+    return {key: value for key, value in spectrum.items() if key != "error"}
+
+
+def _ascending(spectrum: dict[str, Any]) -> dict[str, Any]:
+    if not np.all(np.diff(spectrum["wavelength"]) < 0):
+        return spectrum
+    pixels = ("wavelength", "flux", "error", "mask")
+    return {key: np.asarray(value)[..., ::-1] if key in pixels else value for key, value in spectrum.items()}
 
 
 def _without_zeros(spectrum: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from astropy.nddata import StdDevUncertainty
+from astropy import units
+from astropy.nddata import NDUncertainty, StdDevUncertainty
+from numpy.typing import NDArray
 
+from kcinn.errors import SpectraError
 from kcinn.quantity import WAVELENGTH, values
 from kcinn.spectra import Spectra
 
@@ -33,12 +36,16 @@ def from_specutils(spectrum: Any, *, medium: str, ids: Sequence[str] | None = No
     Raises
     ------
     SpectraError
-        If the axis is no wavelength, or as `Spectra`.
+        If it is no spectrum, the axis no wavelength, the uncertainty in another kind of unit, or as `Spectra`.
     """
+    if not hasattr(spectrum, "spectral_axis"):
+        kind = type(spectrum).__name__
+        raise SpectraError(f"expected a Spectrum or SpectrumCollection of specutils. Received: {kind}")
     axes = np.atleast_2d(values(spectrum.spectral_axis, WAVELENGTH, "The spectral axis"))
     flux = np.atleast_2d(spectrum.flux.value)
     given, mask = spectrum.uncertainty, spectrum.mask
-    error = None if given is None else np.atleast_2d(given.represent_as(StdDevUncertainty).array)
+    error = None if given is None else np.atleast_2d(_error(given, spectrum.flux.unit))
+    names = None if ids is None else np.atleast_1d(ids)
     mask = np.broadcast_to(False if mask is None else mask, flux.shape)
 
     def rows(wavelength: Any, pick: Any) -> Spectra:
@@ -48,7 +55,7 @@ def from_specutils(spectrum: Any, *, medium: str, ids: Sequence[str] | None = No
             flux[pick][:, order],
             error=None if error is None else error[pick][:, order],
             mask=mask[pick][:, order],
-            ids=None if ids is None else np.asarray(ids)[pick],
+            ids=None if names is None else names[pick],
             medium=medium,
         )
 
@@ -58,3 +65,14 @@ def from_specutils(spectrum: Any, *, medium: str, ids: Sequence[str] | None = No
     together = Spectra.concatenate([part.resampled(alone[0].wavelength) for part in alone])
     together.ids = np.arange(len(axes)) if ids is None else together.ids
     return together
+
+
+def _error(uncertainty: NDUncertainty, unit: units.UnitBase) -> NDArray[Any]:
+    """Standard deviations in the unit of the flux."""
+    deviation = uncertainty.represent_as(StdDevUncertainty)
+    if deviation.unit is None:
+        return np.asarray(deviation.array)
+    try:
+        return np.asarray(deviation.quantity.to_value(unit))
+    except units.UnitConversionError as error:
+        raise SpectraError(f"the uncertainty is not in a unit of the flux: {error}") from None

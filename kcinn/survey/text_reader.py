@@ -9,7 +9,7 @@ import numpy as np
 from kcinn.errors import SpectraError
 
 BINARY_BYTES = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1a")  # control characters that no text has
-PICKLE_MAGIC = b"\x80"
+PICKLE_MAGIC, BYTE_ORDER_MARK = b"\x80", b"\xef\xbb\xbf"
 
 
 def from_text(content: bytes, use_error: bool) -> dict[str, Any]:
@@ -18,7 +18,10 @@ def from_text(content: bytes, use_error: bool) -> dict[str, Any]:
         raise SpectraError(
             "neither HDF5, FITS nor text (pickles and numpy archives are not read); write HDF5, FITS or text"
         )
-    lines = [line.split("#", 1)[0].replace(",", " ") for line in content.decode("latin-1").splitlines()]
+    lines = [
+        line.split("#", 1)[0].replace(",", " ")
+        for line in content.removeprefix(BYTE_ORDER_MARK).decode("latin-1").splitlines()
+    ]
     lines = [line for line in lines if line.strip()]
     if lines and not any(_is_number(word) for word in lines[0].split()):
         lines = lines[1:]  # names of the columns

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.nddata import InverseVariance, StdDevUncertainty
 
 import kcinn
-from kcinn.errors import SpectrumReadError
+from kcinn.errors import SpectraError, SpectrumReadError
 from kcinn.spectra import Spectra
 from kcinn.survey import from_specutils, readers
 from kcinn.wavelength import vacuum_to_air
@@ -168,6 +168,19 @@ def test_specutils(uncertainty):
     np.testing.assert_array_equal(spectra.mask, QUALITY != 0)
     reversed_ = Spectrum(spectral_axis=axis[::-1], flux=FLUX[0, ::-1] * u.dimensionless_unscaled)
     np.testing.assert_allclose(from_specutils(reversed_, medium="air").flux[0], FLUX[0])
+
+
+def test_units_and_names_of_specutils():
+    axis, jansky = WAVELENGTH * u.AA, FLUX[:1] * u.Jy
+    error = StdDevUncertainty(1000.0 * ERROR[:1], unit=u.mJy)
+    found = from_specutils(Spectrum(spectral_axis=axis, flux=jansky, uncertainty=error), medium="air", ids="HD 1")
+    np.testing.assert_allclose(found.error, ERROR[:1])
+    assert list(found.ids) == ["HD 1"]
+    error = StdDevUncertainty(ERROR[:1], unit=u.K)
+    with pytest.raises(SpectraError, match="not in a unit of the flux"):
+        from_specutils(Spectrum(spectral_axis=axis, flux=jansky, uncertainty=error), medium="air")
+    with pytest.raises(SpectraError, match="Received: list"):
+        from_specutils([1, 2], medium="air")
 
 
 def test_specutils_itself():
