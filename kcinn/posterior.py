@@ -242,6 +242,7 @@ class Posterior:
             log_weight += evaluate_prior(log_prior, self.samples, self.label_space)
         if log_likelihood is not None:
             log_weight += log_likelihood(self.samples) - self._densities() - self.label_space.log_volume
+        log_weight[np.isnan(self.samples).any(axis=2)] = -np.inf  # of spectra that could not be used
         drawn = resample(log_weight, seed=seed)
         diagnostics = {**self.diagnostics, "ess": drawn.ess}
         log_prob = self.log_prob

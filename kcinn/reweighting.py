@@ -72,6 +72,9 @@ def evaluate_prior(log_prior: LogPrior, samples: NDArray[np.float32], space: Lab
     """
     values = np.asarray(samples, dtype=np.float64)
     flat = values.reshape(-1, len(space))
+    flat = flat[np.isfinite(flat).all(axis=1)]
+    if not len(flat):
+        return np.full(values.shape[:-1], -np.inf)
     rows = flat[np.linspace(0, len(flat) - 1, min(LINES, len(flat))).astype(int)]
     for k, label in enumerate(space):
         width = label.upper - label.lower

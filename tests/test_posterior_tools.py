@@ -51,6 +51,16 @@ def test_a_likelihood_corrects_a_wrong_proposal_and_gives_the_evidence():
     np.testing.assert_allclose(cut.diagnostics["log_evidence"], evidence - np.log(2.0), atol=0.03)
 
 
+def test_a_row_without_labels_stays_one():
+    whole = gaussian()
+    with_gap = Posterior(np.concatenate([whole.samples, np.full_like(whole.samples, np.nan)]), SPACE, flag=[0, 256])
+    prior = {"log_prior": lambda labels: -0.5 * ((labels["teff"] - 5450.0) / 30.0) ** 2}
+    changed = with_gap.reweight(**prior)
+    np.testing.assert_array_equal(changed.samples[0], whole.reweight(**prior).samples[0])
+    assert np.isnan(changed.samples[1]).all() and changed.diagnostics["ess"][1] == 0.0 and changed.flag[1] & 256
+    assert not with_gap.detection("li_fe").detected[1] and np.isnan(with_gap.mode[1]).all()
+
+
 def test_few_effective_samples_are_flagged_and_none_is_lost():
     far = gaussian(2000).reweight(log_prior=lambda x: -0.5 * ((x["li_fe"] - 2.0) / 0.05) ** 2)
     assert far.diagnostics["ess"][0] < 100 and far.flag[0] & Flag.FEW_SAMPLES

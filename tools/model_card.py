@@ -62,7 +62,8 @@ def write(model: CINN, test: SyntheticGrid, folder: Path, n_calibrating: int) ->
             i = model.label_space.index(label)
             result = recovery(posterior.samples[chosen][:, :, i : i + 1], test.labels[chosen][:, i : i + 1])
             share = f" of {chosen.mean():.0%}" if row != label else ""
-            cells.setdefault(f"{row} ({model.label_space.labels[i].unit})", []).append(
+            unit = model.label_space.labels[i].unit
+            cells.setdefault(f"{row} ({unit})" if unit else row, []).append(
                 f"{result.rms[0]:.3g}, {result.coverage68[0]:.0%}{share}"
             )
     rows = "\n".join(f"| {' | '.join([head, *row])} |" for head, row in cells.items())
