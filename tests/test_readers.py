@@ -330,6 +330,9 @@ def test_an_empty_column_of_errors_is_none(tmp_path):
     path = write_fits(tmp_path / "a.fits", table(columns))
     check(read(path, medium="air"), error=False, mask=False)
     assert read(path, medium="air", snr=100.0).snr == pytest.approx(100.0)
+    dead = table({"WAVE": (WAVELENGTH, "AA"), "FLUX": (FLUX, ""), "IVAR": (np.zeros(N), "")})
+    with pytest.raises(SpectraError, match="No good pixel"):  # which is not the same
+        read(write_fits(tmp_path / "dead.fits", dead), medium="air")
 
 
 def test_descending_wavelengths_are_reversed(tmp_path):

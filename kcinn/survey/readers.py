@@ -81,7 +81,7 @@ def read(path: str | Path, *, medium: str | None = None, snr: float | None = Non
 
     FITS and text may be packed with gzip. Pixels whose flux is exactly zero and has no error are taken as missing; two
     neighbours of the very same wavelength, the seam of merged orders, become one; descending wavelengths are reversed.
-    Errors of which none is a positive number, a column that was left empty, are taken as none.
+    Errors none of which is a number, a column that was left empty, are taken as none.
 
     Parameters
     ----------
@@ -194,9 +194,8 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _without_empty_errors(spectrum: dict[str, Any]) -> dict[str, Any]:
-    """Leave out errors of which none can be one: products of ESO have such a column."""
-    error = spectrum.get("error")
-    if error is None or np.any(np.isfinite(error) & (np.asarray(error) > 0)):
+    """Leave out errors none of which is a number: products of ESO have such a column."""
+    if "error" not in spectrum or not np.all(np.isnan(spectrum["error"])):
         return spectrum
     return {key: value for key, value in spectrum.items() if key != "error"}
 

@@ -49,6 +49,7 @@ def test_values_in_memory(flux, error):
 @quick
 @given(pixels, pixels)
 def test_values_in_a_fits_table(flux, error):
+    assume(not np.isnan(error).all())  # a column that was left empty
     with tempfile.TemporaryDirectory() as folder:
         path = write_l1(Path(folder) / "star.fits", WAVELENGTH, flux, error, tucd="em.wl;obs.atmos")
         held_to_account(lambda: read(path), flux, error)
