@@ -46,7 +46,7 @@ def test_bad_files_end_with_status_2_and_one_line(toy_model_file, spectrum_file,
     for name, text in {
         "empty.txt": "",
         "words.txt": "hello world\n",
-        "backwards.txt": "\n".join(f"{w} 1.0 0.01" for w in wavelength[::-1]),
+        "mixed.txt": "\n".join(f"{w} 1.0 0.01" for w in np.roll(wavelength, 9)),
         "allnan.txt": "\n".join(f"{w} nan 0.01" for w in wavelength),
         "noerror.txt": "\n".join(f"{w} 1.0 0.0" for w in wavelength),
         "elsewhere.txt": "\n".join(f"{w + 2000} 1.0 0.01" for w in wavelength),
