@@ -125,6 +125,15 @@ def test_spectra_from_outside_are_flagged(toy_model, stars, kind):
     assert np.mean(posterior.flag & Flag.OUTLIER > 0) >= 0.95
 
 
+def test_errors_that_are_too_large_are_no_sign(toy_model, stars):
+    """As those of smoothed pixels, whose neighbours share their noise."""
+    flux, error, mask = toy.observed(stars, SNR)
+    wide = Spectra(toy.INSTRUMENT.wavelength, flux, error=2.0 * error, mask=mask, medium="air")
+    posterior = predict(toy_model, wide, n_samples=FEW, gap=False)
+    assert np.median(posterior.diagnostics["chi_square"]) < 0.35
+    assert np.mean((posterior.flag & (Flag.EXTRAPOLATION | Flag.OUTLIER)) > 0) < 0.05
+
+
 def test_ordinary_spectra_are_not_outliers(toy_model):
     ordinary = spectra(toy.grid(1000, seed=8).labels, snr=100.0, seed=2)
     posterior = predict(toy_model, ordinary, n_samples=FEW)

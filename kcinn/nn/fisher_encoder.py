@@ -23,6 +23,7 @@ STRETCH = 768  # averages of pixels whose derivatives are held at a time
 DAMPING = (1e-2, 1e-3)  # of the first step on components, and on pixels
 LAST_STEP = 0.5  # prior standard deviations
 SMALLEST_MISFIT = 1e-3  # reduced chi-square whose logarithm is taken
+LUCK = 5.0  # standard deviations of the reduced chi-square by which noise may leave it below one
 REACH = 1.5  # largest velocity that is sought, over the largest of the training
 PARTS = 4  # of a pixel, to which the velocity is rounded by which a spectrum is moved
 
@@ -326,7 +327,10 @@ class FisherEncoder(Encoder):
         good = ops.cast(inverse_variance > 0, "float32")
         shares = [ops.mean(good[:, a:b], axis=-1, keepdims=True) for a, b in self.edges]
         information = ops.log(ops.diagonal(factor, axis1=1, axis2=2))
-        misfit = [ops.log1p(strain), ops.log(ops.maximum(chi_square, SMALLEST_MISFIT))]
+        # below what noise can do it says that errors are too large, as those of smoothed pixels, and nothing of labels
+        n_pixels = ops.maximum(ops.sum(good, axis=-1, keepdims=True), 1.0)
+        least = ops.maximum(1.0 - LUCK * ops.sqrt(2.0 / n_pixels), SMALLEST_MISFIT)
+        misfit = [ops.log1p(strain), ops.log(ops.maximum(chi_square, least))]
         context = ops.concatenate([phi, information, ops.log1p(step), *shares, *misfit], axis=-1)
         return Encoding(
             context, parameters[:, -n_targets:], factor, chi_square[:, 0], velocity, velocity_error,
