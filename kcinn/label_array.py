@@ -60,12 +60,12 @@ def _by_name(labels: Any, space: LabelSpace) -> NDArray[np.float64]:
             f"Needed are all of {', '.join(space.names)}. Missing: {', '.join(missing)}. "
             f"Received: {', '.join(map(str, given))}"
         )
-    columns = [_numbers(labels[label.name], label.unit, label.name) for label in space]
+    columns = [numbers(labels[label.name], label.unit, label.name) for label in space]
     return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
 
-def _numbers(column: Any, unit: str, name: str) -> NDArray[np.float64]:
-    """The numbers of a column in `unit`; masked ones are NaN."""
+def numbers(column: Any, unit: str, name: str) -> NDArray[np.float64]:
+    """The numbers of a column, or the one of a cell, in `unit`; masked ones are NaN."""
     given = getattr(column, "unit", None)
     try:
         factor = 1.0 if given is None or unit.startswith("dex") else units.Unit(given).to(unit)

@@ -23,9 +23,8 @@ IMPOSSIBLE = -1e9  # finite, so that differences are numbers, and not so large t
 
 def emcee_for(model: CINN) -> ModuleType:
     """The module emcee; KcinnError if it is missing, or the model marginalises labels that its likelihood needs."""
-    missing = sorted(set(model.full_space.names) - set(model.label_space.names))
-    if missing:
-        raise KcinnError(f"A Markov chain needs all labels; this model marginalises {', '.join(missing)}")
+    if model.marginalised:
+        raise KcinnError(f"A Markov chain needs all labels; this model marginalises {', '.join(model.marginalised)}")
     try:
         import emcee
     except ImportError as error:

@@ -20,6 +20,7 @@ from kcinn.check import page
 from kcinn.errors import KcinnError
 from kcinn.inference import predict
 from kcinn.instrument import Instrument
+from kcinn.label_array import numbers
 from kcinn.labels import UNITS
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
@@ -121,7 +122,7 @@ class Observed:
     def _fits(self) -> list[Any]:
         """Every spectrum with its re-synthesis."""
         model = self.model
-        if set(model.label_space.names) != set(model.full_space.names):
+        if model.marginalised:
             return ["The model marginalises some labels, so that its labels alone do not make a spectrum."]
         wavelength = model.instrument.wavelength
         windows = [(wavelength[arm][0], wavelength[arm][-1]) for arm in model.instrument.arm_slices]
@@ -303,14 +304,10 @@ def _number(row: Any, name: str) -> float | None:
     value = _value(row, name)
     if not isinstance(value, int | float | np.number | units.Quantity):
         return None
-    given, unit = getattr(value, "unit", row.columns[name].unit), UNITS.get(name, "dex")
-    value = float(getattr(value, "value", value))
-    if given is None or unit.startswith("dex") or not unit:
-        return value
-    try:
-        return float(units.Unit(given).to(unit, value))
-    except units.UnitConversionError as error:
-        raise KcinnError(f"{name} must be in {unit}: {error}") from None
+    unit = row.columns[name].unit
+    if unit is not None and not isinstance(value, units.Quantity):
+        value = units.Quantity(value, unit)
+    return float(numbers(value, UNITS.get(name, "dex"), name))
 
 
 def _truth(row: Any, name: str) -> bool:

@@ -245,7 +245,7 @@ def check(
     result.results["snr"] = ratios
     result.measure_bounds()
     result.measure_latent()
-    if set(model.label_space.names) == set(model.full_space.names):
+    if not model.marginalised:
         result.resimulate()
         if mcmc:
             result.compare_with_mcmc(mcmc, verbose)

@@ -336,10 +336,14 @@ class CINN(Network):
             inside &= region.contains(flat, self.label_space).reshape(inside.shape)
         return np.where(inside, 0.0, -np.inf)
 
+    @property
+    def marginalised(self) -> list[str]:
+        """Names of the emulator's labels that the model does not infer, so that its labels alone make no spectrum."""
+        return [name for name in self.full_space.names if name not in self.label_space.names]
+
     def _check_all_labels(self) -> None:
-        if set(self.label_space.names) != set(self.full_space.names):
-            missing = sorted(set(self.full_space.names) - set(self.label_space.names))
-            raise ModelError(f"A spectrum needs all labels; this model marginalises {', '.join(missing)}")
+        if self.marginalised:
+            raise ModelError(f"A spectrum needs all labels; this model marginalises {', '.join(self.marginalised)}")
 
     def _checked(self, flux: ArrayLike, error: ArrayLike, mask: ArrayLike) -> dict[str, NDArray[np.float32]]:
         arrays = {"flux": flux, "error": error, "mask": mask}

@@ -36,8 +36,8 @@ def corner(
     import corner as corner_plots
 
     names = list(labels or posterior.label_space.names)
-    true = None if truth is None else np.asarray(truth)[[posterior.label_space.index(name) for name in names]]
     columns = [posterior.label_space.index(name) for name in names]
+    true = None if truth is None else np.asarray(truth)[columns]
     figure = Figure(figsize=(1.35 * len(names) + 1, 1.35 * len(names) + 1))
     corner_plots.corner(
         posterior.samples[row][:, columns].astype(np.float64),

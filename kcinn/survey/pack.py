@@ -205,7 +205,7 @@ def _write_piece(
     """Read some groups of files into a piece, unless it is there already."""
     for reader in reversed(added):  # this may be another process than that in which they were registered
         readers.register_reader(reader.name, reader.recognises, reader.read)
-    if path.exists() and not _refusals(path):  # what was refused may have been mended
+    if path.exists() and not _has_refusals(path):  # what was refused may have been mended
         return path, len(groups)
     with SpectraWriter(path, *grid) as writer:
         for group in groups:
@@ -222,9 +222,9 @@ def _write_piece(
     return path, len(groups)
 
 
-def _refusals(piece: Path) -> int:
+def _has_refusals(piece: Path) -> bool:
     with SpectraFile(piece) as file:
-        return sum(bool(reason) for reason in file.meta("refused", slice(0, len(file))))
+        return any(file.meta("refused", slice(None)))
 
 
 def _joined(pieces: Sequence[Path], output: Path, grid: tuple[NDArray[np.float64], str], strict: bool) -> PackReport:
