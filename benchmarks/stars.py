@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kcinn.check.observed import read_stars, read_table
+from kcinn.check.observed_star import read_stars, read_table
 from kcinn.instrument import Instrument
 from kcinn.spectra import Spectra
 

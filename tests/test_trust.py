@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from kcinn import load
 from kcinn.check import check, check_observed, report
 from kcinn.check import stars as check_stars
-from kcinn.check.observed import read_stars
+from kcinn.check.observed_star import read_stars
 from kcinn.check.synthetic import N_SAMPLES
 from kcinn.cli import main
 from kcinn.diagnostics import recovery

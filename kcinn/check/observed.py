@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from astropy import units
 from astropy.table import Table
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -17,33 +14,14 @@ from tqdm import tqdm
 
 from kcinn import plot
 from kcinn.check import page
-from kcinn.errors import KcinnError
+from kcinn.check.observed_star import Star, read_stars, read_table
+from kcinn.check.results import write_results
 from kcinn.inference import predict
-from kcinn.instrument import Instrument
-from kcinn.label_array import numbers
-from kcinn.labels import UNITS
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
-from kcinn.preparation import prepared
-from kcinn.spectra import Spectra
-from kcinn.survey.readers import read
 
 FEWEST = 4  # stars to which a line is fitted
 N_SAMPLES = 2048
-YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "none")
-HOW_TO_READ = ("file", "star", "medium", "resolving_power", "normalise")  # all other numbers are labels
-
-
-class Star(NamedTuple):
-    """An observed star: name, spectrum on an instrument's pixels, and its reference labels by name.
-
-    `normalise`: the spectrum is divided by its envelope, and a model is to refine that.
-    """
-
-    name: str
-    spectrum: Spectra
-    reference: dict[str, float]
-    normalise: bool = False
 
 
 class Observed:
@@ -111,7 +89,7 @@ class Observed:
         sections.append(page.Section("Fits", self._fits()))
         title = f"Check of a model for {self.model.instrument.name} on observed stars"
         (folder / "index.html").write_text(page.page(title, sections), encoding="utf-8")
-        (folder / "report.json").write_text(json.dumps(_without_nan(self.results), indent=1), encoding="utf-8")
+        write_results(folder / "report.json", self.results)
         self.posterior.write(folder / "catalogue.fits")
 
     def _picture(self) -> Figure:
@@ -203,67 +181,6 @@ def check_observed(
     return Observed(model, stars, Posterior.concatenate(posteriors))
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a table of observed spectra and reference labels, in any format that astropy knows by its ending."""
-    path = Path(path)
-    if not path.is_file():
-        raise KcinnError(f"{path}: no such table")
-    try:
-        table = Table.read(path, format="ascii.csv") if path.suffix == ".csv" else Table.read(path)
-    except Exception as error:  # astropy meets damage with almost any exception
-        raise KcinnError(f"{path}: not a readable table ({error})") from None
-    if "file" not in table.colnames or not len(table):
-        raise KcinnError(
-            f"{path}: expected a row per spectrum with the column `file`, and reference labels. "
-            f"Received: {len(table)} rows of {', '.join(table.colnames)}"
-        )
-    return table
-
-
-def read_stars(
-    instrument: Instrument, folder: Path, table: Table, *, estimate_errors: bool = False, checksum: bool = True
-) -> Iterator[Star]:
-    """Every star of a table, on the instrument's pixels; files of one star (arms) are put together.
-
-    Parameters
-    ----------
-    instrument : Instrument
-    folder : Path
-        Where the files are.
-    table : Table
-        A row per file. Columns: `file`; optional `star` (files of the same star are put together; by default the file's
-        name), `medium` ("air" or "vacuum", if the file does not say), `resolving_power` (if higher than the
-        instrument's), `normalise` (1: divide by the continuum first); all others are reference labels by
-        the model's names, `teff`, `logg`, `fe_h`, ... Empty or NaN: not known.
-    estimate_errors : bool
-        Estimate errors from the scatter of the pixels even where the file gives some.
-    checksum : bool
-        Refuse files that differ from their checksum.
-
-    Raises
-    ------
-    SpectraError
-        If a file cannot be read, or does not cover the instrument.
-    """
-    names = [_value(row, "star") or Path(str(row["file"])).name for row in table]
-    for name in dict.fromkeys(names):
-        rows = [row for row, of in zip(table, names, strict=True) if of == name]
-        parts = []
-        for row in rows:
-            spectra = read(folder / str(row["file"]), medium=_value(row, "medium"), checksum=checksum)
-            if estimate_errors:
-                spectra = spectra.with_estimated_error()
-            power, normalise = _number(row, "resolving_power"), _truth(row, "normalise")
-            parts.append(prepared(spectra, instrument, resolving_power=power, normalise=normalise))
-        reference = {
-            key: value
-            for row in rows
-            for key in table.colnames
-            if key not in HOW_TO_READ and (value := _number(row, key)) is not None
-        }
-        yield Star(str(name), _put_together(parts), reference, any(_truth(row, "normalise") for row in rows))
-
-
 def calibrated_by_others(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values ``(n_stars, n_labels)`` after the line, fitted to the other stars, that takes values to references.
 
@@ -287,53 +204,6 @@ def _bias_and_scatter(difference: NDArray[np.float64]) -> dict[str, float]:
     scatter = float(difference.std(ddof=1)) if len(difference) > 1 else float("nan")
     rms = float(np.sqrt(np.mean(difference**2)))
     return {"stars": len(difference), "bias": float(difference.mean()), "scatter": scatter, "rms": rms}
-
-
-def _value(row: Any, name: str) -> Any:
-    """A cell of the table; None if the column is not there or the cell is empty."""
-    if name not in row.colnames or row[name] is np.ma.masked:
-        return None
-    value = row[name]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return str(value) or None if isinstance(value, str) else value
-
-
-def _number(row: Any, name: str) -> float | None:
-    """A cell as a number in the label's unit; None if it is empty or none."""
-    value = _value(row, name)
-    if not isinstance(value, int | float | np.number | units.Quantity):
-        return None
-    unit = row.columns[name].unit
-    if unit is not None and not isinstance(value, units.Quantity):
-        value = units.Quantity(value, unit)
-    return float(numbers(value, UNITS.get(name, "dex"), name))
-
-
-def _truth(row: Any, name: str) -> bool:
-    value = str(_value(row, name)).strip().lower()
-    if value not in (*YES, *NO):
-        raise KcinnError(f"{name} must be one of {', '.join((*YES, *NO[:-1]))}, or empty. Received: {value}")
-    return value in YES
-
-
-def _put_together(parts: list[Spectra]) -> Spectra:
-    """One spectrum from parts on the same pixels; where several have a good pixel, the first counts."""
-    flux, error, mask = (np.array(x) for x in (parts[0].flux, parts[0].error, parts[0].mask))
-    for part in parts[1:]:
-        assert part.error is not None
-        new = mask & ~part.mask
-        flux[new], error[new], mask[new] = part.flux[new], part.error[new], False
-    return Spectra(parts[0].wavelength, flux, error=error, mask=mask, medium=parts[0].medium)
-
-
-def _without_nan(results: Any) -> Any:
-    """With null where there is no number, which JSON has no other word for."""
-    if isinstance(results, dict):
-        return {key: _without_nan(value) for key, value in results.items()}
-    if isinstance(results, list):
-        return [_without_nan(value) for value in results]
-    return None if isinstance(results, float) and not np.isfinite(results) else results
 
 
 def _heads_and_rows(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from kcinn import plot
 from kcinn.check.page import Cell, Section, Table, page
+from kcinn.check.results import write_results
 from kcinn.check.synthetic import AS_TRAINED, Check
 
 SIGNIFICANT = 0.01  # p-values below are called failures
@@ -23,7 +23,7 @@ def write(check: Check, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = page(f"Check of a model for {check.model.instrument.name}", _sections(check))
     (folder / "index.html").write_text(text, encoding="utf-8")
-    (folder / "report.json").write_text(json.dumps(check.results, indent=1), encoding="utf-8")
+    write_results(folder / "report.json", check.results)
 
 
 def text(check: Check) -> str:
