@@ -20,7 +20,7 @@ COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and 
 ROUNDS = 2  # of the fit to components; each begins with a new linearisation of the nuisances
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 STRETCH = 768  # averages of pixels whose derivatives are held at a time
-DAMPING = (1e-2, 1e-3)  # of the first step on components, and on pixels
+DAMPING = (1e-2, 1e-2)  # of the first step on components, and on pixels
 LAST_STEP = 0.5  # prior standard deviations
 SMALLEST_MISFIT = 1e-3  # reduced chi-square whose logarithm is taken
 LUCK = 5.0  # standard deviations of the reduced chi-square by which noise may leave it below one
@@ -74,7 +74,7 @@ class FisherEncoder(Encoder):
         targets: list[int],
         *,
         n_start: int = 2048,
-        descent: int = 8,
+        descent: int = 16,
         polish: int = 4,
         velocity: float = 10.0,
         continuum: float = 0.01,

@@ -8,6 +8,7 @@ from kcinn.nn.triangle import cholesky, solve
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
+SUCCESS, FAILURE = 0.1, 32.0  # what the damping is multiplied by: with few steps, it has to be right soon
 ROUNDING = 1e-6  # of the cost in float32: whether it rose by less cannot be told, and the gradient knows better
 
 
@@ -42,8 +43,8 @@ def minimise(evaluate, curvature_at, start, *, steps, damping):
         better = new[1] < cost + ROUNDING * ops.abs(cost)
         return tree.map_structure(
             lambda a, b: ops.where(ops.reshape(better, (-1,) + (1,) * (len(b.shape) - 1)), a, b),
-            (*new, damping * 0.1),
-            (parameters, cost, pull, point, damping * 8.0),
+            (*new, damping * SUCCESS),
+            (parameters, cost, pull, point, damping * FAILURE),
         )
 
     cost, pull, point = evaluate(start)
