@@ -6,7 +6,8 @@ Each FILE is an observed spectrum, at rest, of resolving power R, higher than th
 computes the star with its reference labels: Arcturus after Ramirez & Allende Prieto (2011), ApJ 743, 135. What remains
 after a robust cubic per arm is the gap: the local rms over five pixels, the larger of what the two stars show. Where
 no star was observed it is the median of its window. Oscillator strengths are solar for Arcturus; for the Sun, to which
-they were fitted, they are as listed, else the gap would be too small for every other star.
+they were fitted, they are as listed, else the gap would be too small for every other star. Printed beside is how many
+resolution elements err together (`kcinn.synthesis.gap.TOGETHER`): one plus twice the sum of the autocorrelation.
 """
 
 from __future__ import annotations
@@ -107,6 +108,21 @@ def local_rms(values: np.ndarray) -> np.ndarray:
     return np.where(share > 0.5, np.sqrt(np.maximum(square, 0.0) / np.maximum(share, 0.5)), np.nan)
 
 
+def together(difference: np.ndarray, size: np.ndarray, instrument: Instrument) -> str:
+    """Resolution elements that err together, of every arm."""
+    found = []
+    for arm in instrument.arm_slices:
+        pull, wavelength = (difference / size)[arm], instrument.wavelength[arm]
+        if np.isfinite(pull).sum() < 100:
+            continue
+        pull = np.clip(pull, *(4.0 * np.nanstd(pull) * np.array([-1.0, 1.0])))
+        lags = [np.nanmean(pull[k:] * pull[: len(pull) - k]) for k in range(SMOOTH + 1)]
+        pixels = 1.0 + 2.0 * np.sum(lags[1:]) / lags[0]
+        element = wavelength / (instrument.resolving_power(wavelength) * instrument.pixel_width[arm])
+        found.append(f"{pixels / np.median(element):.1f}")
+    return " ".join(found)
+
+
 def draw(instrument: Instrument, shown: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
     """Observed and synthetic flux, and their difference, in some windows."""
     rows = [(star, window) for star in shown for window in SHOWN[star]]
@@ -142,6 +158,8 @@ def main() -> None:
                 print(f"{star}, {Path(path).name}, {log_gf} log gf: {agreement(difference, instrument)}")
         honest = differences["solar" if star == "Arcturus" else "listed"]
         sizes.append(np.nanmedian([local_rms(difference) for difference in honest], axis=0))
+        for path, difference in zip(paths, honest, strict=True):
+            print(f"{star}, {Path(path).name}: {together(difference, sizes[-1], instrument)} elements err together")
         shown[star] = synthetic, np.nanmedian(differences["solar"], axis=0)
         print(f"{star}: median gap {np.nanmedian(sizes[-1]):.4f} on {np.isfinite(sizes[-1]).sum()} pixels")
     gap = np.nanmax(sizes, axis=0)
