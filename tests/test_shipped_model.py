@@ -27,7 +27,7 @@ def stars(tmp_path_factory):
 def test_the_card_is_that_of_the_file():
     card = shipped(f"{MODELS}/{NAME}.md").read_text(encoding="utf-8")
     assert sha256(find_model(NAME)) in card
-    assert find_model(NAME).stat().st_size < 16e6
+    assert find_model(NAME).stat().st_size < 20e6
 
 
 def test_labels_of_new_stars_come_back_within_their_errors(model, stars):
@@ -36,7 +36,7 @@ def test_labels_of_new_stars_come_back_within_their_errors(model, stars):
     low, high = posterior.quantile([0.16, 0.84])
     pull = (posterior.median - stars.labels) / (0.5 * (high - low))
     inside = (stars.labels > low) & (stars.labels < high)
-    # 24 stars with 17 labels: the labels of a star are correlated, the share has a standard deviation of about 0.04
+    # 24 stars with 22 labels: the labels of a star are correlated, the share has a standard deviation of about 0.04
     assert 0.55 < inside.mean() < 0.82
     assert np.quantile(np.abs(pull), 0.95) < 3.0
     teff = posterior.median[:, model.label_space.index("teff")] - stars.labels[:, model.label_space.index("teff")]

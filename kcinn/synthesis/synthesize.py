@@ -43,10 +43,15 @@ LABELS = LabelSpace(
         Label.standard("mg_fe", -0.3, 0.6),
         Label.standard("si_fe", -0.3, 0.6),
         Label.standard("ca_fe", -0.3, 0.6),
+        Label.standard("sc_fe", -0.4, 0.5),
         Label.standard("ti_fe", -0.3, 0.6),
+        Label.standard("v_fe", -0.4, 0.5),
         Label.standard("mn_fe", -0.7, 0.4),
+        Label.standard("co_fe", -0.4, 0.5),
         Label.standard("ni_fe", -0.4, 0.4),
+        Label.standard("y_fe", -0.8, 0.8),
         Label.standard("ba_fe", -0.8, 0.8),
+        Label.standard("nd_fe", -0.8, 0.8),
     ]
 )
 
