@@ -18,6 +18,7 @@ from kcinn.survey.files import PARTIAL, WholeFile, write_whole
 from kcinn.survey.manifest import Manifest
 
 PARTS = "parts"
+LONGEST_HEADER = 1_000_000  # bytes, for thousands of columns; NumPy believes no more than 10,000 unless told
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def read_part(path: Path, dtype: Any, n_rows: int) -> NDArray[Any]:
     if _checksum(path) != hashlib.sha256(content).hexdigest():
         raise SurveyError(f"{path}: does not agree with its checksum. Run again with --resume.")
     try:
-        rows = np.load(io.BytesIO(content), allow_pickle=False)
+        rows = np.load(io.BytesIO(content), allow_pickle=False, max_header_size=LONGEST_HEADER)
     except (OSError, ValueError, EOFError) as error:
         raise SurveyError(f"{path}: not a part ({error})") from None
     if rows.dtype != np.dtype(dtype) or rows.shape != (n_rows,):

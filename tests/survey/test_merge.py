@@ -11,15 +11,27 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 from survey_toy import N
 
+from kcinn.catalogue import covariance_columns
 from kcinn.errors import SurveyError
+from kcinn.labels import Label, LabelSpace
 from kcinn.survey import merge
 from kcinn.survey.columns import columns
 from kcinn.survey.manifest import Manifest
+from kcinn.survey.shard import read_part, write_part
 
 
 @pytest.fixture(scope="module")
 def expected(undisturbed):
     return Table.read(undisturbed.parent / "catalogue.fits", mask_invalid=False)
+
+
+def test_a_part_may_have_the_covariances_of_sixty_labels(tmp_path):
+    space = LabelSpace(Label.standard(f"label_{k}", 0.0, 1.0) for k in range(60))
+    rows = np.zeros(5, dtype=[(column.name, column.dtype) for column in covariance_columns(space)])
+    rows[rows.dtype.names[-1]] = np.arange(5)
+    write_part(tmp_path / "part-0000000.npy", rows)
+    again = read_part(tmp_path / "part-0000000.npy", rows.dtype, 5)
+    np.testing.assert_array_equal(again, rows)
 
 
 def same(values, expected):
