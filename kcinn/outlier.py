@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FALSE_ALARMS = 0.01  # share of ordinary spectra that may be called outliers
-MARGIN = 0.9  # of that, at which thresholds are set: they are learned from a finite number of spectra
+MARGIN = 0.5  # of that, at which thresholds are set: they are learned from a finite number of spectra
 NOISE = 3.3  # standard deviations of the reduced chi-square that noise alone may reach
 NOISE_PEAK = 5.2  # and of the largest misfit in a window
 LARGEST_MATRIX = 64  # numbers in a context up to which their correlations are kept
