@@ -27,7 +27,7 @@ def stars(tmp_path_factory):
 def test_the_card_is_that_of_the_file():
     card = shipped(f"{MODELS}/{NAME}.md").read_text(encoding="utf-8")
     assert sha256(find_model(NAME)) in card
-    assert find_model(NAME).stat().st_size < 20e6
+    assert find_model(NAME).stat().st_size < 16e6
 
 
 def test_labels_of_new_stars_come_back_within_their_errors(model, stars):
