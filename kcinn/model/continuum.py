@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.observe import Observe
 from kcinn.nn.pixels import move
-from kcinn.nn.triangle import cholesky, solve
+from kcinn.nn.triangle import solve
 
 PRIOR = 0.3  # standard deviation of every coefficient: keeps an arm without pixels at one
 LARGEST = 0.5  # by which the continuum may differ from one
@@ -56,5 +56,5 @@ def continuum(
         scale = ops.maximum(ops.sum(square, axis=-1, keepdims=True) / ops.maximum(n_pixels, 1.0), 1.0)
         weighted = columns * (inverse_variance / (scale * (1.0 + square / (DEGREES_OF_FREEDOM * scale))))[:, None]
         normal = ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(columns.shape[1])
-        step = solve(cholesky(normal), ops.matmul(weighted, residual[:, :, None])[:, :, 0] - start)
+        step = solve(normal, ops.matmul(weighted, residual[:, :, None])[:, :, 0] - start)
     return 1.0 + ops.clip(ops.matmul(step[:, :n_curves], curves), -LARGEST, LARGEST)

@@ -21,15 +21,17 @@ class Encoding(NamedTuple):
     Targets stand in the encoder's `order`, from the least to the best known, so that the scale of those which are well
     known is that of their marginals and does not lean on the others, whose posteriors are far from Gaussian.
     `location` ``(n, n_targets)`` and `factor` ``(n, n_targets, n_targets)``, lower triangular, are the frame in which
-    the flow works: it models ``factor^T (phi - location)``. `context` ``(n, n_context)`` is what it is conditioned on.
-    `chi_square` ``(n,)`` is the reduced chi-square of the best fit, `velocity` ``(n,)`` in km/s the shift of that fit,
-    `velocity_error` ``(n,)`` its standard deviation with all else marginalised; both are 0 of an encoder without a fit.
-    `snr` ``(n,)`` is the signal-to-noise ratio per pixel, root of the mean inverse variance of pixels that are used.
+    the flow works: it models ``factor^T (phi - location)``; `inverse` is that of `factor`. `context` ``(n, n_context)``
+    is what it is conditioned on. `chi_square` ``(n,)`` is the reduced chi-square of the best fit, `velocity` ``(n,)``
+    in km/s the shift of that fit, `velocity_error` ``(n,)`` its standard deviation with all else marginalised; both are
+    0 of an encoder without a fit. `snr` ``(n,)`` is the signal-to-noise ratio per pixel, root of the mean inverse
+    variance of pixels that are used.
     """
 
     context: Any
     location: Any
     factor: Any
+    inverse: Any
     chi_square: Any
     velocity: Any
     velocity_error: Any

@@ -72,7 +72,7 @@ class LearnedEncoder(Encoder):
         chi_square = ops.sum(misfit, axis=-1) / n_good[:, 0]
         nothing = ops.zeros_like(chi_square)
         snr = self.snr(inverse_variance)
-        return Encoding(ops.relu(features), location, factor, chi_square, nothing, nothing, snr)
+        return Encoding(ops.relu(features), location, factor, factor, chi_square, nothing, nothing, snr)
 
     def get_config(self):
         return {**super().get_config(), "n_features": self.n_features}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops, tree
 
-from kcinn.nn.triangle import cholesky, solve
+from kcinn.nn.triangle import solve
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
 LARGEST_STEP = 1.5
@@ -36,8 +36,8 @@ def minimise(evaluate, curvature_at, start, *, steps, damping):
 
     def step(_, state):
         parameters, cost, pull, point, damping = state
-        factor = cholesky(curvature_at(*point) * (1.0 + damping[:, :, None] * identity))
-        move = ops.clip(solve(factor, pull), -LARGEST_STEP, LARGEST_STEP)
+        curvature = curvature_at(*point) * (1.0 + damping[:, :, None] * identity)
+        move = ops.clip(solve(curvature, pull), -LARGEST_STEP, LARGEST_STEP)
         candidate = ops.clip(parameters + move, -LIMIT, LIMIT)
         new = (candidate, *evaluate(candidate))
         better = new[1] < cost + ROUNDING * ops.abs(cost)

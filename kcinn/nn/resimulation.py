@@ -9,7 +9,7 @@ from keras import ops
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.observe import Observe
 from kcinn.nn.pixels import move
-from kcinn.nn.triangle import cholesky, solve
+from kcinn.nn.triangle import solve
 
 WINDOW = 7  # pixels, about two resolution elements of a spectrograph that samples one with three
 
@@ -40,7 +40,7 @@ def largest_misfit(emulator: Emulator, observe: Observe, phi, velocity, flux, in
     weighted = columns * inverse_variance[:, None, :]
     residual = flux - star
     normal = ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(columns.shape[1])
-    level = solve(cholesky(normal), ops.matmul(weighted, residual[:, :, None])[:, :, 0])
+    level = solve(normal, ops.matmul(weighted, residual[:, :, None])[:, :, 0])
     residual = residual - ops.matmul(level[:, None, :], columns)[:, 0]
     pull = residual * ops.sqrt(inverse_variance)
     n = pull.shape[1] - WINDOW + 1

@@ -1,0 +1,263 @@
+"""ComponentFit: the fit of the emulator to a spectrum, on the emulator's principal components."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from kcinn.nn.emulator import Emulator
+from kcinn.nn.encoder import Encoder
+from kcinn.nn.levenberg_marquardt import LARGEST_STEP, minimise
+from kcinn.nn.pixels import continuum_polynomials, follow, follow_known, pixels_per_velocity, rebin, shift
+from kcinn.nn.triangle import cholesky, solve_triangular
+
+COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
+ROUNDS = 2  # in which all pixels count; each linearises the nuisances anew
+ROBUST_ROUNDS = 3  # that follow, in which pixels that are missed by more than the noise count less
+BLOCK = 192  # pixels that share one weight in the fast normal equations
+DAMPING = 1e-2  # of the first step
+REACH = 1.5  # largest velocity that is sought, over the largest of the training
+PARTS = 4  # of a pixel, to which the velocity is rounded by which a spectrum is moved
+
+
+class ComponentFit(Encoder):
+    """Fit the emulator to spectra, in steps whose cost does not hang on the number of pixels.
+
+    The fit starts at the nearest of a set of synthetic spectra and at the best of a few velocities, about a pixel
+    apart. The spectrum is moved back by whole pixels, so that its noise stays as it is; what is left, less than about a
+    pixel, is a shift of the emulator's spectrum. The velocity and a low-order continuum per arm are free.
+
+    Rounds follow. Each compares the spectrum with the emulator's on all pixels; from there it takes damped Gauss-Newton
+    steps (Levenberg 1944, Marquardt 1963) on the principal components, with one weight per block of pixels and the
+    nuisances, which are nearly linear, marginalised. In later rounds pixels that the fit misses by more than the noise
+    count less (Student-t weights), and errors grow with the square root of the reduced chi-square where it exceeds one.
+
+    Parameters
+    ----------
+    emulator : Emulator
+    wavelength : array_like, shape (n_pixels,), angstrom
+    arm_pixels : list of int
+        Pixels per arm.
+    targets : list of int
+        The emulator's labels that the flow models; the others are marginalised.
+    n_start : int
+        Number of spectra among which the start is sought.
+    descent, polish : int
+        Number of steps on components, in every round, and on pixels.
+    velocity : float, km/s
+        The prior of the residual velocity reaches from minus to plus this; a normal of the same variance stands for it.
+    continuum : float
+        Prior standard deviation of every continuum coefficient.
+    continuum_degree : int
+    degrees_of_freedom : float
+        Of the Student-t weights.
+
+    Input shape
+        flux, inverse_variance ``(n, n_pixels)``; inverse variance zero marks a pixel that is not to be used.
+    """
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        wavelength: ArrayLike,
+        arm_pixels: list[int],
+        targets: list[int],
+        *,
+        n_start: int = 2048,
+        descent: int = 5,
+        polish: int = 1,
+        velocity: float = 10.0,
+        continuum: float = 0.01,
+        continuum_degree: int = 2,
+        degrees_of_freedom: float = 16.0,
+        **kwargs: Any,
+    ):
+        super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
+        self.n_start, self.descent, self.polish = n_start, descent, polish
+        self.velocity, self.continuum, self.continuum_degree = velocity, continuum, continuum_degree
+        self.degrees_of_freedom = degrees_of_freedom
+        self.polynomials = continuum_polynomials(self.edges, continuum_degree)
+        self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
+        self.velocity_scatter = velocity / math.sqrt(3.0)
+        self.velocity_step = 1.0 / float(np.median(self.pixels_per_velocity))
+        self.n_nuisances = len(self.polynomials) + 1
+        self.n_blocks = math.ceil(emulator.n_pixels / BLOCK)
+        frozen = {"initializer": "zeros", "trainable": False}
+        self.start_phi = self.add_weight(shape=(n_start, emulator.n_labels), name="start_phi", **frozen)
+        self.start_coefficients = self.add_weight(
+            shape=(n_start, emulator.n_components), name="start_coefficients", **frozen
+        )
+        self.start_power = self.add_weight(shape=(self.n_blocks, n_start), name="start_power", **frozen)
+
+    def set_start(self, phi: ArrayLike, coefficients: ArrayLike) -> None:
+        """Take these labels ``(n_start, n_labels)`` and coefficients ``(n_start, n_components)`` as possible starts."""
+        coefficients = np.asarray(coefficients, dtype=np.float32)
+        deviation = coefficients @ ops.convert_to_numpy(self.emulator.basis)
+        padded = np.pad(deviation, ((0, 0), (0, self.n_blocks * BLOCK - deviation.shape[1])))
+        power = np.square(padded).reshape(len(coefficients), self.n_blocks, BLOCK).sum(axis=-1).T
+        self.start_phi.assign(np.clip(phi, -2.5, 2.5).astype(np.float32))
+        self.start_coefficients.assign(coefficients)
+        self.start_power.assign(power)
+
+    def _approach(self, flux, inverse_variance):
+        """Labels ``(n, n_labels)`` and nuisances ``(n, n_nuisances)`` of the fit to components."""
+        velocity, phi = self._search(flux, inverse_variance)
+        level = [ops.zeros_like(velocity)] * len(self.polynomials)
+        nuisances = ops.concatenate([*level, velocity / self.velocity_scatter], axis=1)
+        block_weight = self._block_weight(inverse_variance)
+        gram = self._block_gram(block_weight)
+
+        def begin(_, fit):
+            seen = self._see(*fit, flux, inverse_variance)
+            return self._descend(*fit, seen, self._marginalised(seen, gram, block_weight, inverse_variance))
+
+        phi, nuisances = ops.fori_loop(0, ROUNDS, begin, (phi, nuisances))
+        seen = self._see(phi, nuisances, flux, inverse_variance, robust=True)
+        marginalised = self._marginalised(seen, gram, block_weight, inverse_variance)
+
+        def go_on(_, fit):
+            return self._descend(*fit, self._see(*fit, flux, inverse_variance, robust=True), marginalised)
+
+        return ops.fori_loop(0, ROBUST_ROUNDS, go_on, (phi, nuisances))
+
+    def _search(self, flux, inverse_variance):
+        """The best of some velocities ``(n, 1)``, and the labels of the nearest start there."""
+        basis = rebin(self.emulator.basis, COARSE)
+        most = round(REACH * self.velocity / self.velocity_step)
+        best = None
+        for velocity in self.velocity_step * np.arange(-most, most + 1.0):
+            whole = np.round(velocity * self.pixels_per_velocity)
+            moved, weight = (follow_known(values, whole, self.edges) for values in (flux, inverse_variance))
+            distance, phi = self._nearest_start(moved, weight, basis)
+            distance = distance + (velocity / self.velocity_scatter) ** 2
+            new = (distance, ops.zeros_like(distance) + velocity, phi)
+            if best is not None:
+                new = tuple(ops.where(distance < best[0], a, b) for a, b in zip(new, best, strict=True))
+            best = new
+        return best[1:]
+
+    def _back(self, nuisances, flux, inverse_variance):
+        """The spectrum moved back by the velocity to the nearest pixel, and the number of pixels, at every pixel."""
+        velocity = self.velocity_scatter * nuisances[:, -1:]
+        step = self.velocity_step / PARTS  # else whole pixels could hang on the last digit of the velocity
+        distance = step * ops.round(velocity / step) * ops.convert_to_tensor(self.pixels_per_velocity)
+        whole = ops.round(distance)
+        (flux, inside), (weight, _) = (follow(values, whole, self.edges) for values in (flux, inverse_variance))
+        return flux, inside * weight, whole
+
+    def _predict(self, coefficients, nuisances, whole):
+        """The emulator's spectrum, moved as `_back` leaves the observed one, its slope with the nuisance of velocity,
+        and what the continuum multiplies it by."""
+        pixels = self.velocity_scatter * ops.convert_to_tensor(self.pixels_per_velocity)
+        spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * pixels - whole, self.edges)
+        return spectrum, slope * pixels, 1.0 + ops.matmul(nuisances[:, :-1], self._curves())
+
+    def _curves(self):
+        """What a continuum coefficient of one prior standard deviation adds, ``(n_polynomials, n_pixels)``."""
+        return self.continuum * ops.convert_to_tensor(self.polynomials)
+
+    def _pull(self, pulled, spectrum, slope):
+        """How the weighted residuals `pulled` pull at the nuisances ``(n, n_nuisances)`` and coefficients."""
+        continuum = ops.matmul(pulled * spectrum, ops.transpose(self._curves()))
+        velocity = ops.sum(pulled * slope, axis=-1, keepdims=True)
+        projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
+        return ops.concatenate([continuum, velocity], axis=1), projection
+
+    def _block_weight(self, inverse_variance):
+        n_pixels = self.emulator.n_pixels
+        padded = ops.pad(inverse_variance, ((0, 0), (0, self.n_blocks * BLOCK - n_pixels)))
+        count = np.full(self.n_blocks, BLOCK, dtype=np.float32)
+        count[-1] = n_pixels - (self.n_blocks - 1) * BLOCK
+        return ops.sum(ops.reshape(padded, (-1, self.n_blocks, BLOCK)), axis=-1) / ops.convert_to_tensor(count)
+
+    def _block_gram(self, block_weight):
+        """Normal matrices of the components ``(n, n_components, n_components)``, one weight per block."""
+        n = self.emulator.n_components
+        padded = ops.pad(self.emulator.basis, ((0, 0), (0, self.n_blocks * BLOCK - self.emulator.n_pixels)))
+        blocks = ops.transpose(ops.reshape(padded, (n, self.n_blocks, BLOCK)), (1, 0, 2))
+        grams = ops.matmul(blocks, ops.transpose(blocks, (0, 2, 1)))
+        return ops.reshape(ops.matmul(block_weight, ops.reshape(grams, (self.n_blocks, n * n))), (-1, n, n))
+
+    def _nearest_start(self, flux, inverse_variance, basis):
+        """Chi-square of the nearest start ``(n, 1)``, and its labels; `basis` is that of averages of pixels."""
+        deviation = flux - self.emulator.mean
+        weighted = inverse_variance * deviation
+        projection = COARSE * ops.matmul(rebin(weighted, COARSE), ops.transpose(basis))
+        distance = ops.matmul(self._block_weight(inverse_variance), self.start_power) - 2.0 * ops.matmul(
+            projection, ops.transpose(self.start_coefficients)
+        )
+        nearest = ops.one_hot(ops.argmin(distance, axis=-1), self.n_start)
+        own = ops.sum(weighted * deviation, axis=-1, keepdims=True)
+        return own + ops.min(distance, axis=-1, keepdims=True), ops.matmul(nearest, self.start_phi)
+
+    def _see(self, phi, nuisances, flux, inverse_variance, robust=False):
+        """The emulator's coefficients at these labels, their spectrum, its slope with the nuisance of velocity, the
+        weight of the pixels, and the residuals."""
+        flux, weight, whole = self._back(nuisances, flux, inverse_variance)
+        coefficients = self.emulator(phi)
+        spectrum, slope, continuum = self._predict(coefficients, nuisances, whole)
+        residual = flux - spectrum * continuum
+        if robust:
+            _, variance, relative = self._robust(weight * ops.square(residual), weight)
+            weight = weight / (variance * (1.0 + relative))
+        return coefficients, spectrum, slope, weight, residual
+
+    def _robust(self, square, inverse_variance):
+        """Of the squared residuals over their variance: reduced chi-square, by what variances grow ``(n, 1)``, and the
+        squares in units of those variances and the degrees of freedom."""
+        n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
+        chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
+        tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
+        variance = ops.maximum(ops.sum(square / (1.0 + square / tail), axis=-1, keepdims=True) / n_pixels, 1.0)
+        return chi_square, variance, square / (self.degrees_of_freedom * variance)
+
+    def _marginalised(self, seen, gram, block_weight, inverse_variance):
+        """Factor of the nuisances' normal matrix, what they share with the components, and the components' matrix with
+        the nuisances marginalised."""
+        _, spectrum, slope, weight, _ = seen
+        total = ops.maximum(ops.sum(inverse_variance, axis=-1, keepdims=True), 1e-20)
+        kept = ops.sum(weight, axis=-1, keepdims=True) / total
+        weight = ops.repeat(kept * block_weight, BLOCK // FINE, axis=1)[:, : self.emulator.n_pixels // FINE]
+        spectrum, slope = rebin(spectrum, FINE), rebin(slope, FINE)
+        columns = ops.concatenate([spectrum[:, None] * rebin(self._curves(), FINE), slope[:, None]], axis=1)
+        weighted = FINE * weight[:, None] * columns
+        factor = cholesky(ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(self.n_nuisances))
+        shared = ops.matmul(weighted, ops.transpose(rebin(self.emulator.basis, FINE)))
+        shared = solve_triangular(factor, shared)
+        return factor, shared, kept[:, :, None] * gram - ops.matmul(ops.transpose(shared, (0, 2, 1)), shared)
+
+    def _descend(self, phi, nuisances, seen, marginalised):
+        """Labels and nuisances after steps on components."""
+        reference, spectrum, slope, weight, residual = seen
+        factor, shared, gram = marginalised
+        own, projection = self._pull(weight * residual, spectrum, slope)
+        own = solve_triangular(factor, (own - nuisances)[:, :, None])
+        projection = projection - ops.matmul(ops.transpose(shared, (0, 2, 1)), own)[:, :, 0]
+
+        def evaluate(phi):
+            coefficients, jacobian = self.emulator.linearise(phi)
+            moved = coefficients - reference
+            product = ops.matmul(ops.concatenate([jacobian, moved[:, None]], axis=1), gram)
+            curvature = ops.matmul(product[:, :-1], ops.transpose(jacobian, (0, 2, 1))) + ops.eye(phi.shape[1])
+            pull = product[:, -1]
+            cost = ops.sum(moved * (pull - 2.0 * projection), axis=-1, keepdims=True)
+            cost = cost + ops.sum(ops.square(phi), axis=-1, keepdims=True)
+            return cost, ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi, (curvature, moved)
+
+        def curvature_at(curvature, _):
+            return curvature
+
+        phi, _, (_, moved) = minimise(evaluate, curvature_at, phi, steps=self.descent, damping=DAMPING)
+        left = own - ops.matmul(shared, moved[:, :, None])
+        move = solve_triangular(ops.transpose(factor, (0, 2, 1)), left, lower=False)[:, :, 0]
+        pixel = min(self.velocity_step / self.velocity_scatter, LARGEST_STEP)
+        most = np.array([LARGEST_STEP] * len(self.polynomials) + [pixel], dtype=np.float32)
+        return phi, nuisances + ops.clip(move, -most, most)
+
+    def get_config(self):
+        keys = ("n_start", "descent", "polish", "velocity", "continuum", "continuum_degree", "degrees_of_freedom")
+        return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
