@@ -17,7 +17,7 @@ from kcinn.nn.triangle import cholesky, solve_triangular
 
 COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
 ROUNDS = 2  # in which all pixels count; each linearises the nuisances anew
-ROBUST_ROUNDS = 3  # that follow, in which pixels that are missed by more than the noise count less
+ROBUST_ROUNDS = 2  # that follow, in which pixels that are missed by more than the noise count less
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 DAMPING = 1e-2  # of the first step
 REACH = 1.5  # largest velocity that is sought, over the largest of the training
@@ -68,8 +68,8 @@ class ComponentFit(Encoder):
         targets: list[int],
         *,
         n_start: int = 2048,
-        descent: int = 5,
-        polish: int = 1,
+        descent: int = 4,
+        polish: int = 4,
         velocity: float = 10.0,
         continuum: float = 0.01,
         continuum_degree: int = 2,
