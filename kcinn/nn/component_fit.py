@@ -16,8 +16,7 @@ from kcinn.nn.pixels import continuum_polynomials, follow, follow_known, pixels_
 from kcinn.nn.triangle import cholesky, solve_triangular
 
 COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
-ROUNDS = 2  # in which all pixels count; each linearises the nuisances anew
-ROBUST_ROUNDS = 2  # that follow, in which pixels that are missed by more than the noise count less
+ROUNDS = 2  # each linearises the nuisances anew
 BLOCK = 192  # pixels that share one weight in the fast normal equations
 DAMPING = 1e-2  # of the first step
 REACH = 1.5  # largest velocity that is sought, over the largest of the training
@@ -33,8 +32,7 @@ class ComponentFit(Encoder):
 
     Rounds follow. Each compares the spectrum with the emulator's on all pixels; from there it takes damped Gauss-Newton
     steps (Levenberg 1944, Marquardt 1963) on the principal components, with one weight per block of pixels and the
-    nuisances, which are nearly linear, marginalised. In later rounds pixels that the fit misses by more than the noise
-    count less (Student-t weights), and errors grow with the square root of the reduced chi-square where it exceeds one.
+    nuisances, which are nearly linear, marginalised.
 
     Parameters
     ----------
@@ -68,7 +66,7 @@ class ComponentFit(Encoder):
         targets: list[int],
         *,
         n_start: int = 2048,
-        descent: int = 4,
+        descent: int = 8,
         polish: int = 4,
         velocity: float = 10.0,
         continuum: float = 0.01,
@@ -111,18 +109,10 @@ class ComponentFit(Encoder):
         block_weight = self._block_weight(inverse_variance)
         gram = self._block_gram(block_weight)
 
-        def begin(_, fit):
-            seen = self._see(*fit, flux, inverse_variance)
-            return self._descend(*fit, seen, self._marginalised(seen, gram, block_weight, inverse_variance))
+        def descend(_, fit):
+            return self._descend(*fit, self._see(*fit, flux, inverse_variance), gram, block_weight)
 
-        phi, nuisances = ops.fori_loop(0, ROUNDS, begin, (phi, nuisances))
-        seen = self._see(phi, nuisances, flux, inverse_variance, robust=True)
-        marginalised = self._marginalised(seen, gram, block_weight, inverse_variance)
-
-        def go_on(_, fit):
-            return self._descend(*fit, self._see(*fit, flux, inverse_variance, robust=True), marginalised)
-
-        return ops.fori_loop(0, ROBUST_ROUNDS, go_on, (phi, nuisances))
+        return ops.fori_loop(0, ROUNDS, descend, (phi, nuisances))
 
     def _search(self, flux, inverse_variance):
         """The best of some velocities ``(n, 1)``, and the labels of the nearest start there."""
@@ -194,46 +184,30 @@ class ComponentFit(Encoder):
         own = ops.sum(weighted * deviation, axis=-1, keepdims=True)
         return own + ops.min(distance, axis=-1, keepdims=True), ops.matmul(nearest, self.start_phi)
 
-    def _see(self, phi, nuisances, flux, inverse_variance, robust=False):
+    def _see(self, phi, nuisances, flux, inverse_variance):
         """The emulator's coefficients at these labels, their spectrum, its slope with the nuisance of velocity, the
         weight of the pixels, and the residuals."""
         flux, weight, whole = self._back(nuisances, flux, inverse_variance)
         coefficients = self.emulator(phi)
         spectrum, slope, continuum = self._predict(coefficients, nuisances, whole)
-        residual = flux - spectrum * continuum
-        if robust:
-            _, variance, relative = self._robust(weight * ops.square(residual), weight)
-            weight = weight / (variance * (1.0 + relative))
-        return coefficients, spectrum, slope, weight, residual
+        return coefficients, spectrum, slope, weight, flux - spectrum * continuum
 
-    def _robust(self, square, inverse_variance):
-        """Of the squared residuals over their variance: reduced chi-square, by what variances grow ``(n, 1)``, and the
-        squares in units of those variances and the degrees of freedom."""
-        n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
-        chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
-        tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
-        variance = ops.maximum(ops.sum(square / (1.0 + square / tail), axis=-1, keepdims=True) / n_pixels, 1.0)
-        return chi_square, variance, square / (self.degrees_of_freedom * variance)
-
-    def _marginalised(self, seen, gram, block_weight, inverse_variance):
+    def _marginalised(self, spectrum, slope, gram, block_weight):
         """Factor of the nuisances' normal matrix, what they share with the components, and the components' matrix with
         the nuisances marginalised."""
-        _, spectrum, slope, weight, _ = seen
-        total = ops.maximum(ops.sum(inverse_variance, axis=-1, keepdims=True), 1e-20)
-        kept = ops.sum(weight, axis=-1, keepdims=True) / total
-        weight = ops.repeat(kept * block_weight, BLOCK // FINE, axis=1)[:, : self.emulator.n_pixels // FINE]
+        weight = ops.repeat(block_weight, BLOCK // FINE, axis=1)[:, : self.emulator.n_pixels // FINE]
         spectrum, slope = rebin(spectrum, FINE), rebin(slope, FINE)
         columns = ops.concatenate([spectrum[:, None] * rebin(self._curves(), FINE), slope[:, None]], axis=1)
         weighted = FINE * weight[:, None] * columns
         factor = cholesky(ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(self.n_nuisances))
         shared = ops.matmul(weighted, ops.transpose(rebin(self.emulator.basis, FINE)))
         shared = solve_triangular(factor, shared)
-        return factor, shared, kept[:, :, None] * gram - ops.matmul(ops.transpose(shared, (0, 2, 1)), shared)
+        return factor, shared, gram - ops.matmul(ops.transpose(shared, (0, 2, 1)), shared)
 
-    def _descend(self, phi, nuisances, seen, marginalised):
+    def _descend(self, phi, nuisances, seen, gram, block_weight):
         """Labels and nuisances after steps on components."""
         reference, spectrum, slope, weight, residual = seen
-        factor, shared, gram = marginalised
+        factor, shared, gram = self._marginalised(spectrum, slope, gram, block_weight)
         own, projection = self._pull(weight * residual, spectrum, slope)
         own = solve_triangular(factor, (own - nuisances)[:, :, None])
         projection = projection - ops.matmul(ops.transpose(shared, (0, 2, 1)), own)[:, :, 0]

@@ -24,8 +24,10 @@ class FisherEncoder(ComponentFit):
     """Fit the emulator to the spectrum: label estimate, Fisher information and chi-square are the summary.
 
     Near its optimum the likelihood is Gaussian in the labels, so the estimate and the Fisher matrix are asymptotically
-    sufficient (score compression, Alsing & Wandelt 2018). After the fit to components the last steps are on all pixels,
-    and the very last of them marginalises the emulator's own error along its principal axes.
+    sufficient (score compression, Alsing & Wandelt 2018). After the fit to components the last steps are on all pixels:
+    those that the best fit misses by more than the noise count less (Student-t weights), and errors grow with the
+    square root of the reduced chi-square where it exceeds one. The very last step marginalises the emulator's own error
+    along its principal axes.
 
     Parameters, and input shape, are those of `ComponentFit`.
     """
@@ -95,6 +97,15 @@ class FisherEncoder(ComponentFit):
         start = ops.concatenate([nuisances, ops.take(phi, self.columns, axis=1)], axis=1)
         parameters, pull, point = minimise(evaluate, curvature, start, steps=self.polish, damping=DAMPING)
         return self._encoding(parameters, pull, point, curvature, inverse_variance)
+
+    def _robust(self, square, inverse_variance):
+        """Of the squared residuals over their variance: reduced chi-square, by what variances grow ``(n, 1)``, and the
+        squares in units of those variances and the degrees of freedom."""
+        n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
+        chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
+        tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
+        variance = ops.maximum(ops.sum(square / (1.0 + square / tail), axis=-1, keepdims=True) / n_pixels, 1.0)
+        return chi_square, variance, square / (self.degrees_of_freedom * variance)
 
     def _encoding(self, parameters, pull, point, curvature, inverse_variance):
         """One more step with the emulator's error as further nuisances, now that all are nearly linear; its result."""
