@@ -44,15 +44,13 @@ class ComponentFit(Encoder):
         The emulator's labels that the flow models; the others are marginalised.
     n_start : int
         Number of spectra among which the start is sought.
-    descent, polish : int
-        Number of steps on components, in every round, and on pixels.
+    descent : int
+        Number of steps, in all rounds together.
     velocity : float, km/s
         The prior of the residual velocity reaches from minus to plus this; a normal of the same variance stands for it.
     continuum : float
         Prior standard deviation of every continuum coefficient.
     continuum_degree : int
-    degrees_of_freedom : float
-        Of the Student-t weights.
 
     Input shape
         flux, inverse_variance ``(n, n_pixels)``; inverse variance zero marks a pixel that is not to be used.
@@ -66,18 +64,15 @@ class ComponentFit(Encoder):
         targets: list[int],
         *,
         n_start: int = 2048,
-        descent: int = 8,
-        polish: int = 4,
+        descent: int = 16,
         velocity: float = 10.0,
         continuum: float = 0.01,
         continuum_degree: int = 2,
-        degrees_of_freedom: float = 16.0,
         **kwargs: Any,
     ):
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
-        self.n_start, self.descent, self.polish = n_start, descent, polish
+        self.n_start, self.descent = n_start, descent
         self.velocity, self.continuum, self.continuum_degree = velocity, continuum, continuum_degree
-        self.degrees_of_freedom = degrees_of_freedom
         self.polynomials = continuum_polynomials(self.edges, continuum_degree)
         self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
         self.velocity_scatter = velocity / math.sqrt(3.0)
@@ -110,7 +105,9 @@ class ComponentFit(Encoder):
         gram = self._block_gram(block_weight)
 
         def descend(_, fit):
-            return self._descend(*fit, self._see(*fit, flux, inverse_variance), gram, block_weight)
+            phi, nuisances = fit
+            spectrum = self._back(nuisances, flux, inverse_variance)
+            return self._descend(phi, nuisances, gram, block_weight, *spectrum)
 
         return ops.fori_loop(0, ROUNDS, descend, (phi, nuisances))
 
@@ -184,14 +181,6 @@ class ComponentFit(Encoder):
         own = ops.sum(weighted * deviation, axis=-1, keepdims=True)
         return own + ops.min(distance, axis=-1, keepdims=True), ops.matmul(nearest, self.start_phi)
 
-    def _see(self, phi, nuisances, flux, inverse_variance):
-        """The emulator's coefficients at these labels, their spectrum, its slope with the nuisance of velocity, the
-        weight of the pixels, and the residuals."""
-        flux, weight, whole = self._back(nuisances, flux, inverse_variance)
-        coefficients = self.emulator(phi)
-        spectrum, slope, continuum = self._predict(coefficients, nuisances, whole)
-        return coefficients, spectrum, slope, weight, flux - spectrum * continuum
-
     def _marginalised(self, spectrum, slope, gram, block_weight):
         """Factor of the nuisances' normal matrix, what they share with the components, and the components' matrix with
         the nuisances marginalised."""
@@ -204,11 +193,12 @@ class ComponentFit(Encoder):
         shared = solve_triangular(factor, shared)
         return factor, shared, gram - ops.matmul(ops.transpose(shared, (0, 2, 1)), shared)
 
-    def _descend(self, phi, nuisances, seen, gram, block_weight):
-        """Labels and nuisances after steps on components."""
-        reference, spectrum, slope, weight, residual = seen
+    def _descend(self, phi, nuisances, gram, block_weight, flux, inverse_variance, whole):
+        """Labels and nuisances after steps on components; the spectrum's nuisances are linearised where it begins."""
+        reference = self.emulator(phi)
+        spectrum, slope, continuum = self._predict(reference, nuisances, whole)
+        own, projection = self._pull(inverse_variance * (flux - spectrum * continuum), spectrum, slope)
         factor, shared, gram = self._marginalised(spectrum, slope, gram, block_weight)
-        own, projection = self._pull(weight * residual, spectrum, slope)
         own = solve_triangular(factor, (own - nuisances)[:, :, None])
         projection = projection - ops.matmul(ops.transpose(shared, (0, 2, 1)), own)[:, :, 0]
 
@@ -225,7 +215,7 @@ class ComponentFit(Encoder):
         def curvature_at(curvature, _):
             return curvature
 
-        phi, _, (_, moved) = minimise(evaluate, curvature_at, phi, steps=self.descent, damping=DAMPING)
+        phi, _, (_, moved) = minimise(evaluate, curvature_at, phi, steps=self.descent // ROUNDS, damping=DAMPING)
         left = own - ops.matmul(shared, moved[:, :, None])
         move = solve_triangular(ops.transpose(factor, (0, 2, 1)), left, lower=False)[:, :, 0]
         pixel = min(self.velocity_step / self.velocity_scatter, LARGEST_STEP)
@@ -233,5 +223,5 @@ class ComponentFit(Encoder):
         return phi, nuisances + ops.clip(move, -most, most)
 
     def get_config(self):
-        keys = ("n_start", "descent", "polish", "velocity", "continuum", "continuum_degree", "degrees_of_freedom")
+        keys = ("n_start", "descent", "velocity", "continuum", "continuum_degree")
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
 from kcinn.nn.component_fit import DAMPING, FINE, ComponentFit
+from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.levenberg_marquardt import LIMIT, minimise
 from kcinn.nn.pixels import rebin
@@ -29,8 +32,32 @@ class FisherEncoder(ComponentFit):
     square root of the reduced chi-square where it exceeds one. The very last step marginalises the emulator's own error
     along its principal axes.
 
-    Parameters, and input shape, are those of `ComponentFit`.
+    Parameters
+    ----------
+    emulator, wavelength, arm_pixels, targets
+        As of `ComponentFit`, whose further parameters are taken by name.
+    polish : int
+        Number of steps on pixels.
+    degrees_of_freedom : float
+        Of the Student-t weights.
+
+    Input shape
+        As of `ComponentFit`.
     """
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        wavelength: ArrayLike,
+        arm_pixels: list[int],
+        targets: list[int],
+        *,
+        polish: int = 4,
+        degrees_of_freedom: float = 16.0,
+        **kwargs: Any,
+    ):
+        super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
+        self.polish, self.degrees_of_freedom = polish, degrees_of_freedom
 
     @property
     def columns(self) -> tuple[int, ...]:
@@ -63,6 +90,7 @@ class FisherEncoder(ComponentFit):
 
     def _polish(self, phi, nuisances, flux, inverse_variance, whole):
         """The encoding after steps on the pixels, robust against those that the emulator misses."""
+        n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
         basis, curves = rebin(self.emulator.basis, FINE), rebin(self._curves(), FINE)
 
@@ -73,7 +101,10 @@ class FisherEncoder(ComponentFit):
             spectrum, slope, continuum = self._predict(coefficients, nuisances, whole)
             residual = flux - spectrum * continuum
             square = inverse_variance * ops.square(residual)
-            chi_square, variance, relative = self._robust(square, inverse_variance)
+            chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
+            tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
+            variance = ops.maximum(ops.sum(square / (1.0 + square / tail), axis=-1, keepdims=True) / n_pixels, 1.0)
+            relative = square / (self.degrees_of_freedom * variance)
             weight = inverse_variance / (variance * (1.0 + relative))
             penalty = ops.sum(ops.square(parameters), axis=-1, keepdims=True)
             cost = variance * (self.degrees_of_freedom * ops.sum(ops.log1p(relative), axis=-1, keepdims=True) + penalty)
@@ -97,15 +128,6 @@ class FisherEncoder(ComponentFit):
         start = ops.concatenate([nuisances, ops.take(phi, self.columns, axis=1)], axis=1)
         parameters, pull, point = minimise(evaluate, curvature, start, steps=self.polish, damping=DAMPING)
         return self._encoding(parameters, pull, point, curvature, inverse_variance)
-
-    def _robust(self, square, inverse_variance):
-        """Of the squared residuals over their variance: reduced chi-square, by what variances grow ``(n, 1)``, and the
-        squares in units of those variances and the degrees of freedom."""
-        n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
-        chi_square = ops.sum(square, axis=-1, keepdims=True) / n_pixels
-        tail = self.degrees_of_freedom * ops.maximum(chi_square, 1.0)
-        variance = ops.maximum(ops.sum(square / (1.0 + square / tail), axis=-1, keepdims=True) / n_pixels, 1.0)
-        return chi_square, variance, square / (self.degrees_of_freedom * variance)
 
     def _encoding(self, parameters, pull, point, curvature, inverse_variance):
         """One more step with the emulator's error as further nuisances, now that all are nearly linear; its result."""
@@ -149,3 +171,6 @@ class FisherEncoder(ComponentFit):
         """Nuisances, and labels in the emulator's order."""
         labels = ops.take(parameters[:, self.n_nuisances :], np.argsort(self.columns), axis=1)
         return parameters[:, : self.n_nuisances], labels
+
+    def get_config(self):
+        return {**super().get_config(), "polish": self.polish, "degrees_of_freedom": self.degrees_of_freedom}

@@ -67,12 +67,12 @@ class LearnedEncoder(Encoder):
         features = self.features(deviation, components, good, variance, conditions)
         n_targets = len(self.targets)
         location = ops.zeros_like(features[:, :n_targets])
-        factor = ops.eye(n_targets) + ops.zeros_like(features[:, :1, None])
+        identity = ops.eye(n_targets) + ops.zeros_like(features[:, :1, None])
         misfit = inverse_variance * ops.square(flux - self.emulator.flux(components))
         chi_square = ops.sum(misfit, axis=-1) / n_good[:, 0]
         nothing = ops.zeros_like(chi_square)
         snr = self.snr(inverse_variance)
-        return Encoding(ops.relu(features), location, factor, factor, chi_square, nothing, nothing, snr)
+        return Encoding(ops.relu(features), location, identity, identity, chi_square, nothing, nothing, snr)
 
     def get_config(self):
         return {**super().get_config(), "n_features": self.n_features}

@@ -30,10 +30,9 @@ def cholesky(matrix: Any) -> Any:
 
     def next_column(k: Any, rest: Any) -> Any:
         column = ops.take(rest, k, axis=2)
-        column = column / ops.sqrt(ops.take(column, k, axis=1))[:, None]
-        below = ops.where(number > k, column, 0.0)
-        rest = rest - below[:, :, None] * below[:, None, :]
-        return ops.where(ops.equal(number, k), ops.where(number >= k, column, 0.0)[:, :, None], rest)
+        column = ops.where(number >= k, column / ops.sqrt(ops.take(column, k, axis=1))[:, None], 0.0)
+        rest = rest - column[:, :, None] * column[:, None, :]
+        return ops.where(ops.equal(number, k), column[:, :, None], rest)
 
     return ops.fori_loop(0, matrix.shape[-1], next_column, scaled) / scale[:, :, None]
 
