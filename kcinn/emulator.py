@@ -65,7 +65,7 @@ class Emulator(EmulatorLayer):
         metadata: dict[str, Any] | None = None,
         format: str = EMULATOR_FILE.format,
         **kwargs: Any,
-    ):
+    ) -> None:
         check_format(format, kind=EMULATOR_FILE)
         space, pixels = LabelSpace.from_config(label_space), Instrument.from_config(instrument)
         super().__init__(len(space), pixels.n_pixels, bends=_bends(space), **{**emulator, **kwargs})

@@ -73,6 +73,7 @@ class Arm:
 
     @property
     def n_pixels(self) -> int:
+        """Number of pixels."""
         return int(self.pixel[-1]) + 1
 
     @cached_property

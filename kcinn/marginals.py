@@ -16,8 +16,11 @@ POINTS = 1024  # at which its density is evaluated
 
 
 class Summary(NamedTuple):
-    """Of samples ``(n, n_samples, n_labels)``: `quantiles` ``(n, 3, n_labels)`` at 16, 50 and 84 percent, `mode` and
-    `mean` ``(n, n_labels)``, `covariance` ``(n, n_labels, n_labels)``."""
+    """What is told of samples ``(n, n_samples, n_labels)``.
+
+    `quantiles` ``(n, 3, n_labels)`` at 16, 50 and 84 percent, `mode` and `mean` ``(n, n_labels)``, `covariance`
+    ``(n, n_labels, n_labels)``.
+    """
 
     quantiles: NDArray[np.floating]
     mode: NDArray[np.floating]

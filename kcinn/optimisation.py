@@ -9,6 +9,7 @@ import keras
 from tqdm import tqdm
 
 from kcinn.devices import replicas
+from kcinn.nn.tensor import Tensor
 
 WARM_UP = 200  # steps
 
@@ -27,20 +28,22 @@ class Muon(keras.optimizers.Muon):
     Steps go equally far along all singular vectors of a kernel, so that weak lines are learned as soon as strong ones.
     """
 
-    def __init__(self, learning_rate: Any, **kwargs: Any):
+    def __init__(self, learning_rate: Any, **kwargs: Any) -> None:
         super().__init__(learning_rate, **{"weight_decay": None, "adam_weight_decay": None, **kwargs})
 
-    def _should_use_adamw(self, variable):
+    def _should_use_adamw(self, variable: Tensor) -> bool:
         return len(variable.shape) < 2 or variable.shape[-2] == 1
 
-    def lr_adjust(self, x):
+    def lr_adjust(self, x: Tensor) -> Tensor:
         """As of one kernel."""
         return x * (self.rms_rate * max(x.shape[-2:]) ** 0.5)
 
 
 def steps_per_execution() -> int:
-    """Training steps that TensorFlow takes before Python has its turn; JAX would unroll them, torch refuses them, and
-    so does TensorFlow where replicas share every step."""
+    """Training steps that TensorFlow takes before Python has its turn.
+
+    JAX would unroll them, torch refuses them, and so does TensorFlow where replicas share every step.
+    """
     return 16 if keras.backend.backend() == "tensorflow" and replicas() == 1 else 1
 
 
@@ -58,20 +61,20 @@ class Average(keras.callbacks.Callback):
     An optimizer does so by itself, but not where replicas share its steps.
     """
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
 
 class _Bar(keras.callbacks.Callback):
     """A progress bar over epochs."""
 
-    def __init__(self, name: str, epochs: int, verbose: int):
+    def __init__(self, name: str, epochs: int, verbose: int) -> None:
         super().__init__()
         self.bar = tqdm(total=epochs, desc=name, unit="epoch", disable=None if verbose else True)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.bar.update(epoch + 1 - self.bar.n)
         self.bar.set_postfix({key: f"{value:.3f}" for key, value in (logs or {}).items()})
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.bar.close()

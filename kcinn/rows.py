@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,16 +15,17 @@ from kcinn.model import CINN
 from kcinn.model.cinn import ROWS_OF_MANY
 from kcinn.nn.compiled import Compiled, jit_pays, side_by_side
 from kcinn.nn.encoder import Encoding
+from kcinn.nn.tensor import Tensor
 from kcinn.region import Region
 
 
-def observe(cinn: CINN, rows: dict[str, Any]) -> dict[str, Any]:
+def observe(cinn: CINN, rows: dict[str, Tensor]) -> dict[str, Tensor]:
     """From synthetic rows, labels and residuals, to spectra as a detector would see them."""
     flux, error, mask = cinn.observe(cinn.emulator.flux(cinn.emulator(rows["phi"]) + rows["residual"]))
     return {"flux": flux, "error": error, "mask": mask}
 
 
-def framed(cinn: CINN, phi: Any, encoding: Encoding) -> dict[str, Any]:
+def framed(cinn: CINN, phi: Tensor, encoding: Encoding) -> dict[str, Tensor]:
     """What the flow is trained on, of labels and what the encoder made of their spectra."""
     u, log_det = cinn.to_frame(keras.ops.take(phi, cinn.encoder.targets, axis=1), encoding)
     return {"theta": u, "context": encoding.context, "log_det": log_det}
@@ -34,26 +34,33 @@ def framed(cinn: CINN, phi: Any, encoding: Encoding) -> dict[str, Any]:
 class Step(keras.Model):
     """A function of a cINN and of tensors, as a model that Keras compiles."""
 
-    def __init__(self, cinn: CINN, function: Callable[[CINN, dict[str, Any]], Any]):
+    def __init__(self, cinn: CINN, function: Callable[[CINN, dict[str, Tensor]], Tensor]) -> None:
         super().__init__(autocast=False)
         self.cinn, self.function = cinn, function
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.function(self.cinn, inputs)
 
 
 class JointTraining(Step):
     """Encoder and flow, so that they learn together, on new draws at every step."""
 
-    def __init__(self, cinn: CINN):
+    def __init__(self, cinn: CINN) -> None:
         super().__init__(cinn, joint_log_density)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         return -mean_loss(y_pred)
 
 
-def joint_log_density(cinn: CINN, rows: dict[str, Any]) -> Any:
+def joint_log_density(cinn: CINN, rows: dict[str, Tensor]) -> Tensor:
     """Log density of the rows' labels, observed, encoded and given to the flow."""
     spectra = observe(cinn, rows)
     row = framed(cinn, rows["phi"], cinn.encode(**spectra))

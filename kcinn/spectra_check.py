@@ -35,6 +35,7 @@ def shaped(array: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[An
 
 
 def checked_medium(medium: str | None) -> str:
+    """The medium of wavelengths; SpectraError if it is neither air nor vacuum."""
     if medium not in ("air", "vacuum"):
         raise SpectraError(
             "Pass medium='air' or medium='vacuum': the scales differ by 83 km/s and the wrong one spoils every label. "
@@ -44,6 +45,7 @@ def checked_medium(medium: str | None) -> str:
 
 
 def checked_wavelength(wavelength: ArrayLike) -> NDArray[np.float64]:
+    """Wavelengths in angstrom; SpectraError unless they ascend and lie where spectra of stars do."""
     wavelength = np.array(numbers(values(wavelength, WAVELENGTH, "wavelength"), "wavelength"))
     if wavelength.ndim != 1 or len(wavelength) < 2:
         raise SpectraError(f"wavelength must be 1-D with at least two pixels. Received shape: {wavelength.shape}")
@@ -69,6 +71,7 @@ def checked_wavelength(wavelength: ArrayLike) -> NDArray[np.float64]:
 
 
 def checked_ids(ids: Any, n_spectra: int) -> NDArray[Any]:
+    """A name for every spectrum, by default its number; SpectraError if their number is another."""
     if ids is None:
         return np.arange(n_spectra)
     array = np.atleast_1d(np.asarray(ids))

@@ -37,6 +37,7 @@ class Table:
     rows: Sequence[Sequence[Cell | str]]
 
     def html(self) -> str:
+        """The table in HTML."""
         head = "".join(f"<th>{escape(text)}</th>" for text in self.heads)
         return f"<table><tr>{head}</tr>{''.join(map(_row, self.rows))}</table>"
 

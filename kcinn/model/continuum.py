@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.observe import Observe
 from kcinn.nn.pixels import move
+from kcinn.nn.tensor import Tensor
 from kcinn.nn.triangle import solve
 
 PRIOR = 0.3  # standard deviation of every coefficient: keeps an arm without pixels at one
@@ -18,8 +19,14 @@ DEGREES_OF_FREEDOM = 8.0  # of the Student t by which pixels are weighted: what 
 
 
 def continuum(
-    emulator: Emulator, observe: Observe, curves: NDArray[np.floating], phi, velocity, flux, inverse_variance
-):
+    emulator: Emulator,
+    observe: Observe,
+    curves: NDArray[np.floating],
+    phi: Tensor,
+    velocity: Tensor,
+    flux: Tensor,
+    inverse_variance: Tensor,
+) -> Tensor:
     """Continuum of spectra whose labels are nearly known, ``(n, n_pixels)``.
 
     A Gauss-Newton step for the coefficients of the curves, the labels and the velocity together: were the labels held,

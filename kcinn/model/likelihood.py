@@ -167,4 +167,4 @@ def _moved(
     per_unit = (observe.observation.velocity_scatter * observe.pixels_per_velocity).astype(np.float32)
     distance = np.broadcast_to(np.float32(velocity) * per_unit - whole, rows.shape)
     moved, slope = shift(rows, distance, observe.edges)
-    return tuple(ops.convert_to_numpy(x).astype(np.float64) for x in (moved, slope * per_unit))  # type: ignore[return-value]
+    return tuple(ops.convert_to_numpy(x).astype(np.float64) for x in (moved, slope * per_unit))

@@ -25,6 +25,7 @@ from kcinn.nn.levenberg_marquardt import LIMIT
 from kcinn.nn.mixture import FlowMixture
 from kcinn.nn.observe import Observation, Observe
 from kcinn.nn.resimulation import largest_misfit
+from kcinn.nn.tensor import Tensor
 from kcinn.nn.widths import Widths
 from kcinn.outlier import Outlier
 
@@ -84,7 +85,7 @@ class Network(keras.Model):
         outlier: dict[str, Any] | None = None,
         format: str = CINN_FILE.format,
         **kwargs: Any,
-    ):
+    ) -> None:
         check_format(format)
         super().__init__(autocast=False, **kwargs)
         self.full_space = LabelSpace.from_config(label_space)
@@ -123,11 +124,11 @@ class Network(keras.Model):
         self.flow.build({"theta": (None, len(self.label_space)), "context": (None, self.encoder.n_context)})
         self.built = True
 
-    def encode(self, flux: Any, error: Any, mask: Any) -> Encoding:
+    def encode(self, flux: Tensor, error: Tensor, mask: Tensor) -> Encoding:
         """Encode spectra ``(n, n_pixels)``; the context is as the encoder gives it."""
         return self.encoder(flux, self._weight(error, mask))
 
-    def encode_and_measure(self, flux: Any, error: Any, mask: Any) -> tuple[Encoding, dict[str, Any]]:
+    def encode_and_measure(self, flux: Tensor, error: Tensor, mask: Tensor) -> tuple[Encoding, dict[str, Tensor]]:
         """Encode spectra, and measure what `Outlier` takes: how far each is from spectra of the training."""
         encoding, weight = self.encode(flux, error, mask), self._weight(error, mask)
         n_pixels = ops.sum(ops.cast(weight > 0, "float32"), axis=-1)
@@ -142,7 +143,7 @@ class Network(keras.Model):
             "n_pixels": n_pixels,
         }
 
-    def missed(self, signs: dict[str, Any]) -> Any:
+    def missed(self, signs: dict[str, Tensor]) -> Tensor:
         """Whether spectra are to get the synthetic gap, of what `encode_and_measure` measured, ``(n,)``.
 
         They are if their reduced chi-square is larger than noise and three times the emulator's typical error allow.
@@ -152,7 +153,7 @@ class Network(keras.Model):
         allowed = 1.0 + noise + ops.square(3.0 * emulator * signs["snr"])
         return ops.logical_and(ops.greater(signs["chi_square"], allowed), ops.max(self.gap) > 0.0)
 
-    def trusted(self, error: Any, mask: Any) -> Any:
+    def trusted(self, error: Tensor, mask: Tensor) -> Tensor:
         """Errors of spectra that are no better than those of the training, ``(n, n_pixels)``.
 
         Those of better ones grow as a whole, until the spectrum counts as the best of the training. From pixel to pixel
@@ -169,7 +170,7 @@ class Network(keras.Model):
         square = ops.sum(good / ops.square(error * per_angstrom), axis=1) / ops.maximum(ops.sum(good, axis=1), 1.0)
         return error * ops.maximum(1.0, ops.sqrt(square) / low_noise)[:, None]
 
-    def best_fit(self, encoding: Encoding) -> Any:
+    def best_fit(self, encoding: Encoding) -> Tensor:
         """Unbounded labels of the best fit ``(n, n_labels)``, in the emulator's order.
 
         Of an encoder that makes no fit they are what the members of the flow make of no noise, on average; labels that
@@ -185,7 +186,7 @@ class Network(keras.Model):
             )
         return best
 
-    def continuum(self, encoding: Encoding, flux: Any, error: Any, mask: Any) -> Any:
+    def continuum(self, encoding: Encoding, flux: Tensor, error: Tensor, mask: Tensor) -> Tensor:
         """Continuum ``(n, n_pixels)`` of spectra near one, of which `encoding` is what the encoder made."""
         curves = smooth_curves(self.instrument.wavelength, self.instrument.arm_slices)
         return continuum(
@@ -193,16 +194,16 @@ class Network(keras.Model):
             self._weight(error, mask),
         )  # fmt: skip
 
-    def _weight(self, error: Any, mask: Any) -> Any:
+    def _weight(self, error: Tensor, mask: Tensor) -> Tensor:
         """Inverse variance of the pixels, zero where they are not used."""
         good = (1.0 - ops.cast(mask, "float32")) * ops.convert_to_tensor(self.usable)
         return good / ops.square(ops.maximum(error, 1e-6))
 
-    def standardise(self, context: Any) -> Any:
+    def standardise(self, context: Tensor) -> Tensor:
         """Context with the mean and scatter of the training spectra taken out, and bounded."""
         return ops.clip(ops.subtract(context, self.context_mean) / self.context_scale, -CONTEXT_LIMIT, CONTEXT_LIMIT)
 
-    def to_frame(self, phi: Any, encoding: Encoding) -> tuple[Any, Any]:
+    def to_frame(self, phi: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:
         """Unbounded labels ``(n, n_targets)`` in the frame of the flow, and the log-determinant ``(n,)``.
 
         Labels may have an axis of samples in the middle, and then the log-determinant has it too.
@@ -216,17 +217,17 @@ class Network(keras.Model):
         stretch = ops.log(ops.diagonal(encoding.factor, axis1=1, axis2=2))[:, None]
         return TAIL * ops.arcsinh(z), ops.sum(stretch - 0.5 * ops.log1p(ops.square(z)), axis=-1)
 
-    def log_density(self, phi: Any, flux: Any, error: Any, mask: Any) -> Any:
+    def log_density(self, phi: Tensor, flux: Tensor, error: Tensor, mask: Tensor) -> Tensor:
         """``log p(phi | spectrum)`` of the unbounded labels, ``(n,)``."""
         return self.density_encoded(phi[:, None], self.encode(flux, error, mask))[:, 0]
 
-    def density_encoded(self, phi: Any, encoding: Encoding) -> Any:
+    def density_encoded(self, phi: Tensor, encoding: Encoding) -> Tensor:
         """The same of unbounded labels ``(n, n_samples, n_targets)``, given what the encoder made of spectra."""
         u, log_det = self.to_frame(self._unstretched(phi, encoding), encoding)
         stretch = ops.sum(ops.log(self.widths(encoding.snr)), axis=-1, keepdims=True)
         return self.flow.log_density(u, self.standardise(encoding.context)) + log_det - stretch
 
-    def draw_encoded(self, noise: Any, encoding: Encoding, density: bool = False) -> dict[str, Any]:
+    def draw_encoded(self, noise: Tensor, encoding: Encoding, density: bool = False) -> dict[str, Tensor]:
         """Turn noise ``(n, n_samples, n_targets)`` into labels inside the box, given what the encoder made of spectra.
 
         With `density`, `log_prob` ``(n, n_samples)`` is the logarithm of the posterior density of every draw.
@@ -247,7 +248,7 @@ class Network(keras.Model):
             drawn["log_prob"] = self.density_encoded(phi, encoding) + self._log_stretch(phi)
         return drawn
 
-    def _from_noise(self, noise: Any, encoding: Encoding) -> Any:
+    def _from_noise(self, noise: Tensor, encoding: Encoding) -> Tensor:
         """Unbounded labels that the flow makes of noise ``(n, n_samples, n_targets)``."""
         u = self.flow.transform(noise, self.standardise(encoding.context))
         growth = ops.exp(ops.clip(u, -FARTHEST, FARTHEST) / TAIL)
@@ -256,47 +257,54 @@ class Network(keras.Model):
         location, inverse = ops.take(encoding.location, place, axis=1), ops.take(encoding.inverse, place, axis=2)
         return location[:, None] + ops.matmul(z, inverse)
 
-    def _centre(self, encoding: Encoding) -> Any:
+    def _centre(self, encoding: Encoding) -> Tensor:
         """What the members of the flow make of no noise, on average: unbounded labels ``(n, n_targets)``."""
         quiet = ops.repeat(ops.zeros_like(encoding.location)[:, None], len(self.flow.members), axis=1)
         return ops.mean(self._from_noise(quiet, encoding), axis=1)
 
-    def _unstretched(self, phi: Any, encoding: Encoding) -> Any:
+    def _unstretched(self, phi: Tensor, encoding: Encoding) -> Tensor:
         """Unbounded labels ``(n, n_samples, n_targets)`` as they are without `Widths`."""
         centre = self._centre(encoding)[:, None]
         return centre + ops.subtract(phi, centre) / self.widths(encoding.snr)[:, None]
 
-    def call(self, inputs: dict[str, Any]) -> Any:
+    def call(self, inputs: dict[str, Tensor]) -> Tensor:
         phi = self._to_unbounded(inputs["labels"])
         return self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"]) + self._log_stretch(phi)
 
-    def latent_of(self, inputs: dict[str, Any]) -> Any:
+    def latent_of(self, inputs: dict[str, Tensor]) -> Tensor:
         """The noise of which the flow's members make the labels, ``(n, n_members, n_targets)``."""
         return self.latent_encoded(inputs["labels"], self.encode(inputs["flux"], inputs["error"], inputs["mask"]))
 
-    def latent_encoded(self, labels: Any, encoding: Encoding) -> Any:
+    def latent_encoded(self, labels: Tensor, encoding: Encoding) -> Tensor:
         """The same, given what the encoder made of spectra."""
         phi = self._unstretched(self._to_unbounded(labels)[:, None], encoding)[:, 0]
         u, _ = self.to_frame(phi, encoding)
         context = self.standardise(encoding.context)
         return ops.stack([member.noise_of(u, context) for member in self.flow.members], axis=1)
 
-    def _log_stretch(self, phi: Any) -> Any:
+    def _log_stretch(self, phi: Tensor) -> Tensor:
         """Logarithm of ``d phi / d labels``, summed over the labels."""
         lower, upper = self._edges()
         scale = ops.log(upper - lower) - 0.5 * math.log(2.0 * math.pi)
         return ops.sum(0.5 * ops.square(phi) - scale, axis=-1)
 
-    def _edges(self) -> tuple[Any, Any]:
+    def _edges(self) -> tuple[Tensor, Tensor]:
         space = self.label_space
         return ops.convert_to_tensor(space.lower, "float32"), ops.convert_to_tensor(space.upper, "float32")
 
-    def _to_unbounded(self, labels: Any) -> Any:
+    def _to_unbounded(self, labels: Tensor) -> Tensor:
         lower, upper = self._edges()
         unit = ops.clip((labels - lower) / (upper - lower), UNIT_MARGIN, 1.0 - UNIT_MARGIN)
         return math.sqrt(2.0) * ops.erfinv(2.0 * unit - 1.0)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         return -mean_loss(y_pred)
 
     def get_config(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from kcinn.nn.couplings import soft_clamp
 from kcinn.nn.subnet import Subnet
+from kcinn.nn.tensor import Shape, Tensor
 
 ONE_SIGMA = ndtr(1.0) - ndtr(-1.0)  # share of a normal within one standard deviation
 
@@ -65,21 +66,21 @@ class Base(keras.layers.Layer):
             shape=(n_labels,), name="scale", initializer="ones", trainable=False, dtype="float32"
         )
 
-    def build(self, z_shape: tuple, conditioned_shape: tuple | None = None) -> None:
+    def build(self, z_shape: Shape, conditioned_shape: Shape | None = None) -> None:
         self.built = True
 
-    def call(self, z: Any, conditioned: Any = None) -> Any:
+    def call(self, z: Tensor, conditioned: Tensor | None = None) -> Tensor:
         """The log-density at `z`."""
         tfd = tfp_distributions()
         if tfd is None:
             return self.log_density(z, conditioned)
         return self.distribution(tfd, conditioned).log_prob(z)
 
-    def distribution(self, tfd: Any, conditioned: Any = None) -> Any:
+    def distribution(self, tfd: Any, conditioned: Tensor | None = None) -> Any:
         """The distribution as an object of `tfd`, the module ``tfp.distributions``."""
         raise NotImplementedError
 
-    def log_density(self, z: Any, conditioned: Any = None) -> Any:
+    def log_density(self, z: Tensor, conditioned: Tensor | None = None) -> Tensor:
         """The log-density at `z` in ``keras.ops`` alone."""
         raise NotImplementedError
 
@@ -96,15 +97,15 @@ class Base(keras.layers.Layer):
             noise = solve_triangular(factor, noise.T, lower=True).T
         return noise.astype(np.float32)
 
-    def from_noise(self, noise: Any, conditioned: Any = None) -> Any:
+    def from_noise(self, noise: Tensor, conditioned: Tensor | None = None) -> Tensor:
         """Turn noise into draws from this distribution, shape ``(..., n_labels)``."""
         return noise * self.scale
 
-    def to_noise(self, z: Any, conditioned: Any = None) -> Any:
+    def to_noise(self, z: Tensor, conditioned: Tensor | None = None) -> Tensor:
         """The noise that `from_noise` turns into `z`, shape ``(..., n_labels)``."""
         return z / self.scale
 
-    def _log_normal(self, noise: Any) -> Any:
+    def _log_normal(self, noise: Tensor) -> Tensor:
         """The log-density in latent space where noise that is normal becomes this."""
         normalisation = 0.5 * self.n_labels * math.log(2.0 * math.pi) + ops.sum(ops.log(self.scale))
         return -0.5 * ops.sum(ops.square(noise), axis=-1) - normalisation
@@ -130,10 +131,10 @@ class Base(keras.layers.Layer):
 class NormalBase(Base):
     """Independent standard normals."""
 
-    def distribution(self, tfd: Any, conditioned: Any = None) -> Any:
+    def distribution(self, tfd: Any, conditioned: Tensor | None = None) -> Any:
         return tfd.MultivariateNormalDiag(np.zeros(self.n_labels, "float32"), ops.convert_to_tensor(self.scale))
 
-    def log_density(self, z: Any, conditioned: Any = None) -> Any:
+    def log_density(self, z: Tensor, conditioned: Tensor | None = None) -> Tensor:
         return self._log_normal(self.to_noise(z))
 
 
@@ -153,11 +154,11 @@ class StudentTBase(Base):
         super().__init__(n_labels, **kwargs)
         self.degrees_of_freedom = degrees_of_freedom
 
-    def distribution(self, tfd: Any, conditioned: Any = None) -> Any:
+    def distribution(self, tfd: Any, conditioned: Tensor | None = None) -> Any:
         location, scale = np.zeros(self.n_labels, "float32"), ops.convert_to_tensor(self.scale)
         return tfd.Independent(tfd.StudentT(np.float32(self.degrees_of_freedom), location, scale), 1)
 
-    def log_density(self, z: Any, conditioned: Any = None) -> Any:
+    def log_density(self, z: Tensor, conditioned: Tensor | None = None) -> Tensor:
         nu = self.degrees_of_freedom
         peak = math.lgamma(0.5 * (nu + 1.0)) - math.lgamma(0.5 * nu) - 0.5 * math.log(nu * math.pi)
         tails = ops.sum(ops.log1p(ops.square(self.to_noise(z)) / nu), axis=-1)
@@ -215,34 +216,34 @@ class ConditionalBase(Base):
         """Size of the last axis of `conditioned`."""
         return self.width
 
-    def build(self, z_shape: tuple, conditioned_shape: tuple | None = None) -> None:
+    def build(self, z_shape: Shape, conditioned_shape: Shape | None = None) -> None:
         self.subnet.build((None, 0))
         self.built = True
 
-    def distribution(self, tfd: Any, conditioned: Any = None) -> Any:
+    def distribution(self, tfd: Any, conditioned: Tensor | None = None) -> Any:
         location, log_scale, triangle = self._location_and_scale(conditioned)
         return tfd.MultivariateNormalTriL(location, ops.exp(log_scale)[..., None] * triangle * self.scale)
 
-    def log_density(self, z: Any, conditioned: Any = None) -> Any:
+    def log_density(self, z: Tensor, conditioned: Tensor | None = None) -> Tensor:
         location, log_scale, triangle = self._location_and_scale(conditioned)
         return self._log_normal(self._whiten(z, location, log_scale, triangle)) - ops.sum(log_scale, axis=-1)
 
-    def from_noise(self, noise: Any, conditioned: Any = None) -> Any:
+    def from_noise(self, noise: Tensor, conditioned: Tensor | None = None) -> Tensor:
         location, log_scale, triangle = self._location_and_scale(conditioned)
         scaled = (noise * self.scale)[..., None, :]
         return location + ops.exp(log_scale) * ops.sum(triangle * scaled, axis=-1)
 
-    def to_noise(self, z: Any, conditioned: Any = None) -> Any:
+    def to_noise(self, z: Tensor, conditioned: Tensor | None = None) -> Tensor:
         return self._whiten(z, *self._location_and_scale(conditioned))
 
-    def _whiten(self, z: Any, location: Any, log_scale: Any, triangle: Any) -> Any:
+    def _whiten(self, z: Tensor, location: Tensor, log_scale: Tensor, triangle: Tensor) -> Tensor:
         scaled = (z - location) * ops.exp(-log_scale)
-        white: list[Any] = []  # forward substitution, unrolled: the solvers do not broadcast over samples
+        white: list[Tensor] = []  # forward substitution, unrolled: the solvers do not broadcast over samples
         for row in range(self.n_labels):
             white.append(scaled[..., row] - sum(triangle[..., row, k] * white[k] for k in range(row)))
         return ops.stack(white, axis=-1) / self.scale
 
-    def _location_and_scale(self, conditioned: Any) -> tuple[Any, Any, Any]:
+    def _location_and_scale(self, conditioned: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Location ``(..., n)``, log-scale of each row ``(..., n)``, unit triangle ``(..., n, n)``."""
         n = self.n_labels
         flat = self.subnet(conditioned[..., :0], conditioned)

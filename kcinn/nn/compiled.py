@@ -140,6 +140,8 @@ def jit_pays(n_values: int, *, draws: bool = False) -> bool:
 
 
 def rows_in_cache(n_samples: int, at_most: int) -> int:
-    """Rows of `n_samples` samples that a flow should be given at a time: on a CPU, what passes between its layers then
-    stays in the cache."""
+    """Rows of `n_samples` samples that a flow should be given at a time.
+
+    On a CPU, what passes between its layers then stays in the cache.
+    """
     return at_most if on_accelerator() else max(1, min(at_most, IN_CACHE // n_samples))

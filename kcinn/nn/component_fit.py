@@ -13,6 +13,7 @@ from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder
 from kcinn.nn.levenberg_marquardt import LARGEST_STEP, minimise
 from kcinn.nn.pixels import continuum_polynomials, follow, follow_known, pixels_per_velocity, rebin, shift
+from kcinn.nn.tensor import Tensor
 from kcinn.nn.triangle import cholesky, solve_triangular
 
 COARSE, FINE = 4, 2  # pixels that are averaged in the search of the start, and for the curvature of the fit
@@ -69,7 +70,7 @@ class ComponentFit(Encoder):
         continuum: float = 0.01,
         continuum_degree: int = 2,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
         self.n_start, self.descent = n_start, descent
         self.velocity, self.continuum, self.continuum_degree = velocity, continuum, continuum_degree
@@ -96,7 +97,7 @@ class ComponentFit(Encoder):
         self.start_coefficients.assign(coefficients)
         self.start_power.assign(power)
 
-    def _approach(self, flux, inverse_variance):
+    def _approach(self, flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Labels ``(n, n_labels)`` and nuisances ``(n, n_nuisances)`` of the fit to components."""
         velocity, phi = self._search(flux, inverse_variance)
         level = [ops.zeros_like(velocity)] * len(self.polynomials)
@@ -104,30 +105,31 @@ class ComponentFit(Encoder):
         block_weight = self._block_weight(inverse_variance)
         gram = self._block_gram(block_weight)
 
-        def descend(_, fit):
+        def descend(_: int, fit: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             phi, nuisances = fit
             spectrum = self._back(nuisances, flux, inverse_variance)
             return self._descend(phi, nuisances, gram, block_weight, *spectrum)
 
         return ops.fori_loop(0, ROUNDS, descend, (phi, nuisances))
 
-    def _search(self, flux, inverse_variance):
+    def _search(self, flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor]:
         """The best of some velocities ``(n, 1)``, and the labels of the nearest start there."""
         basis = rebin(self.emulator.basis, COARSE)
         most = round(REACH * self.velocity / self.velocity_step)
-        best = None
+        best: tuple[Tensor, ...] = ()
         for velocity in self.velocity_step * np.arange(-most, most + 1.0):
             whole = np.round(velocity * self.pixels_per_velocity)
             moved, weight = (follow_known(values, whole, self.edges) for values in (flux, inverse_variance))
             distance, phi = self._nearest_start(moved, weight, basis)
             distance = distance + (velocity / self.velocity_scatter) ** 2
-            new = (distance, ops.zeros_like(distance) + velocity, phi)
-            if best is not None:
+            new: tuple[Tensor, ...] = (distance, ops.zeros_like(distance) + velocity, phi)
+            if best:
                 new = tuple(ops.where(distance < best[0], a, b) for a, b in zip(new, best, strict=True))
             best = new
-        return best[1:]
+        _, velocity, phi = best
+        return velocity, phi
 
-    def _back(self, nuisances, flux, inverse_variance):
+    def _back(self, nuisances: Tensor, flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The spectrum moved back by the velocity to the nearest pixel, and the number of pixels, at every pixel."""
         velocity = self.velocity_scatter * nuisances[:, -1:]
         step = self.velocity_step / PARTS  # else whole pixels could hang on the last digit of the velocity
@@ -136,32 +138,34 @@ class ComponentFit(Encoder):
         (flux, inside), (weight, _) = (follow(values, whole, self.edges) for values in (flux, inverse_variance))
         return flux, inside * weight, whole
 
-    def _predict(self, coefficients, nuisances, whole):
-        """The emulator's spectrum, moved as `_back` leaves the observed one, its slope with the nuisance of velocity,
-        and what the continuum multiplies it by."""
+    def _predict(self, coefficients: Tensor, nuisances: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The emulator's spectrum, moved as `_back` leaves the observed one.
+
+        With it, its slope with the nuisance of velocity, and what the continuum multiplies it by.
+        """
         pixels = self.velocity_scatter * ops.convert_to_tensor(self.pixels_per_velocity)
         spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * pixels - whole, self.edges)
         return spectrum, slope * pixels, 1.0 + ops.matmul(nuisances[:, :-1], self._curves())
 
-    def _curves(self):
+    def _curves(self) -> Tensor:
         """What a continuum coefficient of one prior standard deviation adds, ``(n_polynomials, n_pixels)``."""
         return self.continuum * ops.convert_to_tensor(self.polynomials)
 
-    def _pull(self, pulled, spectrum, slope):
+    def _pull(self, pulled: Tensor, spectrum: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """How the weighted residuals `pulled` pull at the nuisances ``(n, n_nuisances)`` and coefficients."""
         continuum = ops.matmul(pulled * spectrum, ops.transpose(self._curves()))
         velocity = ops.sum(pulled * slope, axis=-1, keepdims=True)
         projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
         return ops.concatenate([continuum, velocity], axis=1), projection
 
-    def _block_weight(self, inverse_variance):
+    def _block_weight(self, inverse_variance: Tensor) -> Tensor:
         n_pixels = self.emulator.n_pixels
         padded = ops.pad(inverse_variance, ((0, 0), (0, self.n_blocks * BLOCK - n_pixels)))
         count = np.full(self.n_blocks, BLOCK, dtype=np.float32)
         count[-1] = n_pixels - (self.n_blocks - 1) * BLOCK
         return ops.sum(ops.reshape(padded, (-1, self.n_blocks, BLOCK)), axis=-1) / ops.convert_to_tensor(count)
 
-    def _block_gram(self, block_weight):
+    def _block_gram(self, block_weight: Tensor) -> Tensor:
         """Normal matrices of the components ``(n, n_components, n_components)``, one weight per block."""
         n = self.emulator.n_components
         padded = ops.pad(self.emulator.basis, ((0, 0), (0, self.n_blocks * BLOCK - self.emulator.n_pixels)))
@@ -169,7 +173,7 @@ class ComponentFit(Encoder):
         grams = ops.matmul(blocks, ops.transpose(blocks, (0, 2, 1)))
         return ops.reshape(ops.matmul(block_weight, ops.reshape(grams, (self.n_blocks, n * n))), (-1, n, n))
 
-    def _nearest_start(self, flux, inverse_variance, basis):
+    def _nearest_start(self, flux: Tensor, inverse_variance: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         """Chi-square of the nearest start ``(n, 1)``, and its labels; `basis` is that of averages of pixels."""
         deviation = flux - self.emulator.mean
         weighted = inverse_variance * deviation
@@ -181,9 +185,13 @@ class ComponentFit(Encoder):
         own = ops.sum(weighted * deviation, axis=-1, keepdims=True)
         return own + ops.min(distance, axis=-1, keepdims=True), ops.matmul(nearest, self.start_phi)
 
-    def _marginalised(self, spectrum, slope, gram, block_weight):
-        """Factor of the nuisances' normal matrix, what they share with the components, and the components' matrix with
-        the nuisances marginalised."""
+    def _marginalised(
+        self, spectrum: Tensor, slope: Tensor, gram: Tensor, block_weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The normal equations with the nuisances marginalised.
+
+        Factor of the nuisances' matrix, what they share with the components, and the components' matrix less that.
+        """
         weight = ops.repeat(block_weight, BLOCK // FINE, axis=1)[:, : self.emulator.n_pixels // FINE]
         spectrum, slope = rebin(spectrum, FINE), rebin(slope, FINE)
         columns = ops.concatenate([spectrum[:, None] * rebin(self._curves(), FINE), slope[:, None]], axis=1)
@@ -193,7 +201,16 @@ class ComponentFit(Encoder):
         shared = solve_triangular(factor, shared)
         return factor, shared, gram - ops.matmul(ops.transpose(shared, (0, 2, 1)), shared)
 
-    def _descend(self, phi, nuisances, gram, block_weight, flux, inverse_variance, whole):
+    def _descend(
+        self,
+        phi: Tensor,
+        nuisances: Tensor,
+        gram: Tensor,
+        block_weight: Tensor,
+        flux: Tensor,
+        inverse_variance: Tensor,
+        whole: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """Labels and nuisances after steps on components; the spectrum's nuisances are linearised where it begins."""
         reference = self.emulator(phi)
         spectrum, slope, continuum = self._predict(reference, nuisances, whole)
@@ -202,7 +219,7 @@ class ComponentFit(Encoder):
         own = solve_triangular(factor, (own - nuisances)[:, :, None])
         projection = projection - ops.matmul(ops.transpose(shared, (0, 2, 1)), own)[:, :, 0]
 
-        def evaluate(phi):
+        def evaluate(phi: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
             coefficients, jacobian = self.emulator.linearise(phi)
             moved = coefficients - reference
             product = ops.matmul(ops.concatenate([jacobian, moved[:, None]], axis=1), gram)
@@ -212,7 +229,7 @@ class ComponentFit(Encoder):
             cost = cost + ops.sum(ops.square(phi), axis=-1, keepdims=True)
             return cost, ops.matmul(jacobian, (projection - pull)[:, :, None])[:, :, 0] - phi, (curvature, moved)
 
-        def curvature_at(curvature, _):
+        def curvature_at(curvature: Tensor, _: Tensor) -> Tensor:
             return curvature
 
         phi, _, (_, moved) = minimise(evaluate, curvature_at, phi, steps=self.descent // ROUNDS, damping=DAMPING)
@@ -222,6 +239,6 @@ class ComponentFit(Encoder):
         most = np.array([LARGEST_STEP] * len(self.polynomials) + [pixel], dtype=np.float32)
         return phi, nuisances + ops.clip(move, -most, most)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         keys = ("n_start", "descent", "velocity", "continuum", "continuum_degree")
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.learned_encoder import LearnedEncoder
+from kcinn.nn.tensor import Shape, Tensor
 
 STRIDES = (8, 4, 4)
 KERNELS = (16, 8, 8)  # pixels: the first layer sees the profile of a line
@@ -44,7 +45,7 @@ class ConvEncoder(LearnedEncoder):
         width: int = 512,
         n_features: int = 256,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(emulator, wavelength, arm_pixels, targets, n_features=n_features, **kwargs)
         self.channels, self.width = channels, width
         self.convolutions = [
@@ -53,7 +54,7 @@ class ConvEncoder(LearnedEncoder):
         ]
         self.layers = [keras.layers.Dense(width, activation="relu"), keras.layers.Dense(n_features)]
 
-    def build(self, flux_shape=None, inverse_variance_shape=None):
+    def build(self, flux_shape: Shape | None = None, inverse_variance_shape: Shape | None = None) -> None:
         shape = (None, self.emulator.n_pixels, 2)
         for layer in self.convolutions:
             layer.build(shape)
@@ -63,7 +64,9 @@ class ConvEncoder(LearnedEncoder):
         self.layers[1].build((None, self.width))
         self.built = True
 
-    def features(self, deviation, components, good, variance, conditions):
+    def features(
+        self, deviation: Tensor, components: Tensor, good: Tensor, variance: Tensor, conditions: Tensor
+    ) -> Tensor:
         spread = ops.sum(ops.square(self.emulator.basis * self.emulator.scale[:, None]), axis=0)
         pixels = deviation / ops.sqrt(spread + variance / ops.convert_to_tensor(self.pixel_width))
         hidden = ops.stack([pixels, good], axis=-1)
@@ -74,5 +77,5 @@ class ConvEncoder(LearnedEncoder):
             hidden = layer(hidden)
         return hidden
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels, "width": self.width}

@@ -10,9 +10,10 @@ from keras import ops
 
 from kcinn.errors import KcinnError
 from kcinn.nn.subnet import Subnet
+from kcinn.nn.tensor import Shape, Tensor
 
 
-def soft_clamp(values: Any, bound: float) -> Any:
+def soft_clamp(values: Tensor, bound: float) -> Tensor:
     """Bound `values` smoothly to ``(-bound, bound)``, with slope one at zero."""
     return bound * ops.tanh(values / bound)
 
@@ -71,13 +72,13 @@ class Coupling(keras.layers.Layer):
         """Size of the last axis of `conditioned`."""
         return self.width * (2 if self.n_first else 1)
 
-    def build(self, theta_shape: tuple, conditioned_shape: tuple | None = None) -> None:
+    def build(self, theta_shape: Shape, conditioned_shape: Shape | None = None) -> None:
         self.second_subnet.build((None, self.n_first))
         if self.first_subnet is not None:
             self.first_subnet.build((None, self.n_second))
         self.built = True
 
-    def call(self, theta: Any, conditioned: Any) -> tuple[Any, Any]:
+    def call(self, theta: Tensor, conditioned: Tensor) -> tuple[Tensor, Tensor]:
         """Map labels towards latent space; return ``(z, log_det)``."""
         if self.first_subnet is None:
             z, log_slope = self.move(theta, self._map_parameters(self.second_subnet, theta[..., :0], conditioned))
@@ -89,7 +90,7 @@ class Coupling(keras.layers.Layer):
         z = ops.concatenate([first, second], axis=-1)
         return z, ops.sum(first_slope, axis=-1) + ops.sum(second_slope, axis=-1)
 
-    def inverse(self, z: Any, conditioned: Any) -> tuple[Any, Any]:
+    def inverse(self, z: Tensor, conditioned: Tensor) -> tuple[Tensor, Tensor]:
         """Map latent space towards labels; return ``(theta, log_det)`` with `log_det` of this direction."""
         if self.first_subnet is None:
             theta, log_slope = self.move_back(z, self._map_parameters(self.second_subnet, z[..., :0], conditioned))
@@ -101,15 +102,15 @@ class Coupling(keras.layers.Layer):
         theta = ops.concatenate([first, second], axis=-1)
         return theta, ops.sum(first_slope, axis=-1) + ops.sum(second_slope, axis=-1)
 
-    def move(self, active: Any, parameters: Any) -> tuple[Any, Any]:
+    def move(self, active: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Move `active`, ``(..., n)``, by `parameters`, ``(..., n, n_parameters)``; return it with its log-slopes."""
         raise NotImplementedError
 
-    def move_back(self, moved: Any, parameters: Any) -> tuple[Any, Any]:
+    def move_back(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Undo `move`; return it with the log-slope of the inverse."""
         raise NotImplementedError
 
-    def _map_parameters(self, subnet: Subnet, passive: Any, conditioned: Any) -> Any:
+    def _map_parameters(self, subnet: Subnet, passive: Tensor, conditioned: Tensor) -> Tensor:
         """The map's parameters, shape ``(..., n_active, n_parameters)``."""
         flat = subnet(passive, conditioned)
         return ops.reshape(flat, (*ops.shape(flat)[:-1], subnet.n_out // self.n_parameters, self.n_parameters))
@@ -134,11 +135,11 @@ class AffineCoupling(Coupling):
 
     n_parameters = 2
 
-    def move(self, active: Any, parameters: Any) -> tuple[Any, Any]:
+    def move(self, active: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         log_scale = soft_clamp(parameters[..., 0], self.clamp)
         return active * ops.exp(log_scale) + parameters[..., 1], log_scale
 
-    def move_back(self, moved: Any, parameters: Any) -> tuple[Any, Any]:
+    def move_back(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         log_scale = soft_clamp(parameters[..., 0], self.clamp)
         return (moved - parameters[..., 1]) * ops.exp(-log_scale), -log_scale
 
@@ -173,7 +174,7 @@ class SplineCoupling(Coupling):
         super().__init__(n_labels, **kwargs)
         self.bins, self.bound = bins, bound
 
-    def move(self, active: Any, parameters: Any) -> tuple[Any, Any]:
+    def move(self, active: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         inside = ops.clip(active, -self.bound, self.bound)  # before the branch below: no NaN gradient from outside
         x0, width, y0, height, slope0, slope1 = self._bin(inside, parameters, inverse=False)
         slope = height / width
@@ -182,7 +183,7 @@ class SplineCoupling(Coupling):
         outside = ops.abs(active) > self.bound
         return ops.where(outside, active, moved), ops.where(outside, 0.0, log_slope)
 
-    def move_back(self, moved: Any, parameters: Any) -> tuple[Any, Any]:
+    def move_back(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         inside = ops.clip(moved, -self.bound, self.bound)
         x0, width, y0, height, slope0, slope1 = self._bin(inside, parameters, inverse=True)
         slope = height / width
@@ -194,7 +195,7 @@ class SplineCoupling(Coupling):
         outside = ops.abs(moved) > self.bound
         return ops.where(outside, moved, x0 + t * width), ops.where(outside, 0.0, -log_slope)
 
-    def _bin(self, values: Any, parameters: Any, *, inverse: bool) -> list[Any]:
+    def _bin(self, values: Tensor, parameters: Tensor, *, inverse: bool) -> list[Tensor]:
         """Lower edge and size in x, lower edge and size in y, and the two knot slopes of the bin of each value."""
         sizes = soft_clamp(parameters[..., : 2 * self.bins], 0.5 * self.clamp)
         widths = 2.0 * self.bound * ops.softmax(sizes[..., : self.bins], axis=-1)
@@ -213,7 +214,9 @@ class SplineCoupling(Coupling):
         return {**super().get_config(), "bins": self.bins, "bound": self.bound}
 
 
-def _rational_quadratic(t: Any, y0: Any, height: Any, slope: Any, slope0: Any, slope1: Any) -> tuple[Any, Any]:
+def _rational_quadratic(
+    t: Tensor, y0: Tensor, height: Tensor, slope: Tensor, slope0: Tensor, slope1: Tensor
+) -> tuple[Tensor, Tensor]:
     """Durkan et al. 2019, eqs. 4 and 5: the spline and the logarithm of its slope at the fraction `t` of a bin."""
     mixed = t * (1.0 - t)
     denominator = slope + (slope0 + slope1 - 2.0 * slope) * mixed

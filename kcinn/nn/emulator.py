@@ -14,6 +14,7 @@ from keras.initializers import VarianceScaling
 from numpy.typing import ArrayLike
 
 from kcinn.devices import mean_loss
+from kcinn.nn.tensor import Tensor
 
 LONGEST_ERROR = 3.0  # of a spectrum, in units of what is typical for its labels
 SQRT3 = math.sqrt(3.0)
@@ -65,7 +66,7 @@ class Emulator(keras.layers.Layer):
         n_errors: int = 32,
         bends: Sequence[float] | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.n_labels, self.n_pixels, self.n_components = n_labels, n_pixels, n_components
         self.width, self.depth, self.n_errors = width, depth, min(n_errors, n_components)
@@ -143,15 +144,15 @@ class Emulator(keras.layers.Layer):
         rms = np.sqrt(np.einsum("ni,ni->n", residuals @ (basis @ basis.T), residuals) / self.n_pixels)
         self.held_out_rms.assign(np.array([np.sqrt(np.mean(rms**2)), np.median(rms)], dtype=np.float32))
 
-    def error_size(self, phi):
+    def error_size(self, phi: Tensor) -> Tensor:
         """By what `error` is to be multiplied at these labels, ``(n, 1)``."""
         return ops.exp(ops.matmul(self._quadratic(phi), self.error_growth))
 
-    def _quadratic(self, phi):
+    def _quadratic(self, phi: Tensor) -> Tensor:
         x = SQRT3 * ops.erf(phi / math.sqrt(2.0))
         return ops.concatenate([ops.ones_like(x[:, :1]), x, ops.square(x)], axis=1)
 
-    def _inputs(self, phi):
+    def _inputs(self, phi: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is fed, and the derivative of each with respect to its label."""
         t = ops.erf(phi / math.sqrt(2.0))
         slope = math.sqrt(2.0 / math.pi) * ops.exp(-0.5 * ops.square(phi))
@@ -159,7 +160,7 @@ class Emulator(keras.layers.Layer):
         stretch = 1.0 + bend * t
         return SQRT3 * (t + bend) / stretch, SQRT3 * slope * (1.0 - ops.square(bend)) / ops.square(stretch)
 
-    def call(self, phi):
+    def call(self, phi: Tensor) -> Tensor:
         inputs, _ = self._inputs(phi)
         hidden = _last_hidden(inputs, self.kernels[:-1], self.biases[:-1])
         coefficients = ops.matmul(hidden, self.kernels[-1]) + self.biases[-1]
@@ -168,7 +169,7 @@ class Emulator(keras.layers.Layer):
             coefficients = coefficients + ops.einsum("enw,ewc->nc", hidden, self.element_kernels[-1])
         return coefficients * self.scale
 
-    def linearise(self, phi):
+    def linearise(self, phi: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients ``(n, n_components)`` and their Jacobian with respect to `phi`, ``(n, n_labels, n_components)``.
 
         Forward mode written out, since the backends have no common automatic one.
@@ -189,28 +190,30 @@ class Emulator(keras.layers.Layer):
             jacobian = jacobian + ops.take(ops.concatenate([shared, own], axis=1), order, axis=1)
         return coefficients * self.scale, jacobian * self.scale
 
-    def _each_element(self, values):
+    def _each_element(self, values: Tensor) -> Tensor:
         """Of every label's values ``(n, n_labels)`` those that an element's network sees, ``(n_elements, n, ...)``."""
         columns = np.array([[*self._shared, element] for element in self.elements])
         return ops.transpose(ops.take(values, columns, axis=1), (1, 0, 2))
 
-    def flux(self, coefficients):
+    def flux(self, coefficients: Tensor) -> Tensor:
         """Spectra ``(n, n_pixels)`` of these coefficients."""
         return self.mean + ops.matmul(coefficients, self.basis)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         keys = ["n_labels", "n_pixels", "n_components", "width", "depth", "n_errors"]
         keys += ["element_width", "elements", "bends"]
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
 
 
-def _last_hidden(hidden, kernels, biases):
+def _last_hidden(hidden: Tensor, kernels: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
     for kernel, bias in zip(kernels, biases, strict=True):
         hidden = ops.silu(ops.matmul(hidden, kernel) + bias)
     return hidden
 
 
-def _propagate(hidden, slope, kernels, biases):
+def _propagate(
+    hidden: Tensor, slope: Tensor, kernels: Sequence[Tensor], biases: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     """`_last_hidden` ``(..., n, width)``, and its tangents ``(..., n, n_inputs, width)``.
 
     `slope` is the derivative of every input with respect to its label, of the shape of the inputs `hidden`.
@@ -235,14 +238,21 @@ def _propagate(hidden, slope, kernels, biases):
 class EmulatorTraining(keras.Model):
     """An emulator with its loss; once compiled, a model takes optimizer and losses into the one it is part of."""
 
-    def __init__(self, emulator: Emulator):
+    def __init__(self, emulator: Emulator) -> None:
         super().__init__(autocast=False)
         self.emulator = emulator
         self.built = True
 
-    def call(self, phi):
+    def call(self, phi: Tensor) -> Tensor:
         return self.emulator(phi)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Squared error of the coefficients, over their scale: the weak ones carry the abundances."""
         return mean_loss(ops.sum(ops.square(y_pred - y) / self.emulator.scale, axis=-1))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from kcinn.errors import KcinnError
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.pixels import arm_edges
+from kcinn.nn.tensor import Shape, Tensor
 
 
 class Encoding(NamedTuple):
@@ -28,14 +29,14 @@ class Encoding(NamedTuple):
     variance of pixels that are used.
     """
 
-    context: Any
-    location: Any
-    factor: Any
-    inverse: Any
-    chi_square: Any
-    velocity: Any
-    velocity_error: Any
-    snr: Any
+    context: Tensor
+    location: Tensor
+    factor: Tensor
+    inverse: Tensor
+    chi_square: Tensor
+    velocity: Tensor
+    velocity_error: Tensor
+    snr: Tensor
 
 
 class Encoder(keras.layers.Layer):
@@ -53,7 +54,7 @@ class Encoder(keras.layers.Layer):
         *,
         order: Sequence[int] | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.emulator = emulator
         self.wavelength = np.asarray(wavelength, dtype=np.float64)
@@ -63,7 +64,7 @@ class Encoder(keras.layers.Layer):
             raise KcinnError(f"order must hold each of 0 to {len(targets) - 1} once. Received: {self.order}")
         self.edges = arm_edges(self.arm_pixels)
 
-    def build(self, flux_shape=None, inverse_variance_shape=None):
+    def build(self, flux_shape: Shape | None = None, inverse_variance_shape: Shape | None = None) -> None:
         self.built = True
 
     @property
@@ -77,11 +78,11 @@ class Encoder(keras.layers.Layer):
         raise NotImplementedError
 
     @staticmethod
-    def snr(inverse_variance: Any) -> Any:
+    def snr(inverse_variance: Tensor) -> Tensor:
         """Signal-to-noise ratio per pixel ``(n,)``, root of the mean inverse variance of pixels that are used."""
         n_used = ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1)
         return ops.sqrt(ops.sum(inverse_variance, axis=-1) / ops.maximum(n_used, 1.0))
 
-    def best_fit(self, encoding: Encoding) -> Any | None:
+    def best_fit(self, encoding: Encoding) -> Tensor | None:
         """All labels of the best fit ``(n, n_labels)`` in the emulator's order, or None if the encoder makes no fit."""
         return None

@@ -14,6 +14,7 @@ from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.levenberg_marquardt import LIMIT, minimise
 from kcinn.nn.pixels import rebin
+from kcinn.nn.tensor import Tensor
 from kcinn.nn.triangle import cholesky, solve_triangular
 
 STRETCH = 768  # averages of pixels whose derivatives are held at a time
@@ -55,7 +56,7 @@ class FisherEncoder(ComponentFit):
         polish: int = 4,
         degrees_of_freedom: float = 16.0,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
         self.polish, self.degrees_of_freedom = polish, degrees_of_freedom
 
@@ -69,7 +70,7 @@ class FisherEncoder(ComponentFit):
     def n_context(self) -> int:
         return self.emulator.n_labels + len(self.targets) + 3 + len(self.edges)
 
-    def best_fit(self, encoding):
+    def best_fit(self, encoding: Encoding) -> Tensor:
         return encoding.context[:, : self.emulator.n_labels]
 
     def set_order(self, phi: ArrayLike, inverse_variance: ArrayLike) -> None:
@@ -84,17 +85,19 @@ class FisherEncoder(ComponentFit):
         variance = np.median(np.diagonal(np.linalg.inv(fisher), axis1=1, axis2=2), axis=0)
         self.order = tuple(int(i) for i in np.argsort(-variance[list(self.targets)], kind="stable"))
 
-    def call(self, flux, inverse_variance):
+    def call(self, flux: Tensor, inverse_variance: Tensor) -> Encoding:
         phi, nuisances = self._approach(flux, inverse_variance)
         return self._polish(phi, nuisances, *self._back(nuisances, flux, inverse_variance))
 
-    def _polish(self, phi, nuisances, flux, inverse_variance, whole):
+    def _polish(
+        self, phi: Tensor, nuisances: Tensor, flux: Tensor, inverse_variance: Tensor, whole: Tensor
+    ) -> Encoding:
         """The encoding after steps on the pixels, robust against those that the emulator misses."""
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
         basis, curves = rebin(self.emulator.basis, FINE), rebin(self._curves(), FINE)
 
-        def evaluate(parameters):
+        def evaluate(parameters: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
             nuisances, phi = self._split(parameters)
             coefficients, tangents = self.emulator.linearise(phi)
             tangents = ops.take(tangents, self.columns, axis=1)
@@ -112,9 +115,11 @@ class FisherEncoder(ComponentFit):
             pull = ops.concatenate([own, ops.matmul(tangents, projection[:, :, None])[:, :, 0]], axis=1) - parameters
             return cost, pull, (tangents, spectrum, slope, weight, projection, chi_square)
 
-        def curvature(tangents, spectrum, slope, weight, *_, errors=None):
+        def curvature(
+            tangents: Tensor, spectrum: Tensor, slope: Tensor, weight: Tensor, *_: Tensor, errors: Tensor | None = None
+        ) -> Tensor:
             spectrum, slope, root = rebin(spectrum, FINE), rebin(slope, FINE), ops.sqrt(FINE * rebin(weight, FINE))
-            total = 0.0
+            total: Tensor = 0.0
             for first in range(0, basis.shape[1], STRETCH):  # in stretches that stay in cache
                 part = slice(first, first + STRETCH)
                 columns = [spectrum[:, None, part] * curves[:, part], slope[:, None, part]]
@@ -129,7 +134,9 @@ class FisherEncoder(ComponentFit):
         parameters, pull, point = minimise(evaluate, curvature, start, steps=self.polish, damping=DAMPING)
         return self._encoding(parameters, pull, point, curvature, inverse_variance)
 
-    def _encoding(self, parameters, pull, point, curvature, inverse_variance):
+    def _encoding(
+        self, parameters: Tensor, pull: Tensor, point: tuple[Tensor, ...], curvature: Tensor, inverse_variance: Tensor
+    ) -> Encoding:
         """One more step with the emulator's error as further nuisances, now that all are nearly linear; its result."""
         *_, projection, chi_square = point
         nuisances, labels = pull[:, : self.n_nuisances], pull[:, self.n_nuisances :]
@@ -167,10 +174,10 @@ class FisherEncoder(ComponentFit):
             self.velocity_scatter * velocity_error, self.snr(inverse_variance),
         )  # fmt: skip
 
-    def _split(self, parameters):
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Nuisances, and labels in the emulator's order."""
         labels = ops.take(parameters[:, self.n_nuisances :], np.argsort(self.columns), axis=1)
         return parameters[:, : self.n_nuisances], labels
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "polish": self.polish, "degrees_of_freedom": self.degrees_of_freedom}

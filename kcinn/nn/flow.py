@@ -18,6 +18,7 @@ from kcinn.nn.compiled import Compiled
 from kcinn.nn.couplings import AffineCoupling, SplineCoupling
 from kcinn.nn.mixing import ActNorm, FixedPermutation, OrthogonalMixing
 from kcinn.nn.quasi import shifted_sobol
+from kcinn.nn.tensor import Shape, Tensor
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "silu", "gelu", "mish", "softplus", "tanh")
 KINDS: dict[str, dict[str, Any]] = {
@@ -124,28 +125,33 @@ class ConditionalFlow(keras.Model):
         self._n_conditioned = [step.n_conditioned for step in [*self.steps, self.base]]
         self.conditioner = keras.layers.Dense(sum(self._n_conditioned), dtype=self.dtype_policy)
 
-    def build(self, input_shape: dict[str, tuple]) -> None:
+    def build(self, input_shape: dict[str, Shape]) -> None:
         self.conditioner.build(tuple(input_shape["context"]))
         for step in [*self.steps, self.base]:
             step.build((None, self.n_labels))
         self.built = True
 
-    def call(self, inputs: dict[str, Any]) -> Any:
+    def call(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.log_density(inputs["theta"], inputs["context"])
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         loss = -y_pred if sample_weight is None else -y_pred * sample_weight
         return mean_loss(loss) + sum(self.losses) / replicas()
 
     # ------------------------------------------------------------------ on tensors, for use inside a larger model
 
-    def condition(self, context: Any) -> Any:
+    def condition(self, context: Tensor) -> Tensor:
         """The context half of every first layer, in one product: ``(..., n_context)`` to ``(..., n_conditioned)``."""
         return self.conditioner(context)
 
-    def to_latent(self, theta: Any, conditioned: Any) -> tuple[Any, Any]:
+    def to_latent(self, theta: Tensor, conditioned: Tensor) -> tuple[Tensor, Tensor]:
         """Map labels to latent space; return ``(z, log_det)``, shapes ``(..., n_labels)`` and ``(...)``."""
         log_det = 0.0
         for step, part in zip(self.steps, self._parts(conditioned), strict=False):
@@ -153,7 +159,7 @@ class ConditionalFlow(keras.Model):
             log_det = log_det + change
         return theta, log_det
 
-    def from_latent(self, z: Any, conditioned: Any) -> tuple[Any, Any]:
+    def from_latent(self, z: Tensor, conditioned: Tensor) -> tuple[Tensor, Tensor]:
         """Map latent space to labels; return ``(theta, log_det)`` with `log_det` of this direction."""
         log_det = 0.0
         for step, part in reversed(list(zip(self.steps, self._parts(conditioned), strict=False))):
@@ -161,7 +167,7 @@ class ConditionalFlow(keras.Model):
             log_det = log_det + change
         return z, log_det
 
-    def log_density(self, theta: Any, context: Any) -> Any:
+    def log_density(self, theta: Tensor, context: Tensor) -> Tensor:
         """``log p(theta | context)`` of tensors.
 
         Parameters
@@ -177,25 +183,25 @@ class ConditionalFlow(keras.Model):
         z, log_det = self.to_latent(ops.cast(theta, "float32"), conditioned)
         return self.base(z, self._parts(conditioned)[-1]) + log_det
 
-    def transform(self, noise: Any, context: Any) -> Any:
+    def transform(self, noise: Tensor, context: Tensor) -> Tensor:
         """Turn noise, shape ``(n, n_samples, n_labels)``, into samples of ``p(theta | context)``, same shape."""
         conditioned = self._condition_for(noise, context)
         z = self.base.from_noise(ops.cast(noise, "float32"), self._parts(conditioned)[-1])
         theta, _ = self.from_latent(z, conditioned)
         return theta
 
-    def noise_of(self, theta: Any, context: Any) -> Any:
+    def noise_of(self, theta: Tensor, context: Tensor) -> Tensor:
         """The noise that `transform` turns into labels `theta` ``(n, n_labels)``, same shape."""
         conditioned = self.condition(context)
         z, _ = self.to_latent(ops.cast(theta, "float32"), conditioned)
         return self.base.to_noise(z, self._parts(conditioned)[-1])
 
-    def _condition_for(self, theta: Any, context: Any) -> Any:
+    def _condition_for(self, theta: Tensor, context: Tensor) -> Tensor:
         """Condition on `context` once per row, with an axis to broadcast over samples where `theta` has one."""
         conditioned = self.condition(context)
         return ops.expand_dims(conditioned, axis=-2) if len(theta.shape) > len(context.shape) else conditioned
 
-    def _parts(self, conditioned: Any) -> list[Any]:
+    def _parts(self, conditioned: Tensor) -> list[Tensor]:
         """The part of `conditioned` that belongs to each step, and last the part of the base."""
         ends = np.cumsum(self._n_conditioned).tolist()
         return [conditioned[..., end - n : end] for end, n in zip(ends, self._n_conditioned, strict=True)]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder, Encoding
 from kcinn.nn.pixels import arm_indicator, pixel_width
+from kcinn.nn.tensor import Tensor
 
 
 class LearnedEncoder(Encoder):
@@ -28,7 +29,7 @@ class LearnedEncoder(Encoder):
         *,
         n_features: int = 256,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
         self.n_features = n_features
         self.pixel_width = pixel_width(self.wavelength, self.edges)
@@ -39,7 +40,9 @@ class LearnedEncoder(Encoder):
     def n_context(self) -> int:
         return self.n_features
 
-    def features(self, deviation, components, good, variance, conditions):
+    def features(
+        self, deviation: Tensor, components: Tensor, good: Tensor, variance: Tensor, conditions: Tensor
+    ) -> Tensor:
         """The context ``(n, n_features)``.
 
         Parameters
@@ -55,7 +58,7 @@ class LearnedEncoder(Encoder):
         """
         raise NotImplementedError
 
-    def call(self, flux, inverse_variance):
+    def call(self, flux: Tensor, inverse_variance: Tensor) -> Encoding:
         good = ops.cast(inverse_variance > 0, "float32")
         width, arms = ops.convert_to_tensor(self.pixel_width), ops.convert_to_tensor(self.arms)
         n_good = ops.maximum(ops.sum(good, axis=-1, keepdims=True), 1.0)
@@ -74,5 +77,5 @@ class LearnedEncoder(Encoder):
         snr = self.snr(inverse_variance)
         return Encoding(ops.relu(features), location, identity, identity, chi_square, nothing, nothing, snr)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "n_features": self.n_features}

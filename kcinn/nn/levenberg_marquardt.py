@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from keras import ops, tree
 
+from kcinn.nn.tensor import Tensor
 from kcinn.nn.triangle import solve
 
 LIMIT = 4.5  # parameters, in prior standard deviations, stay within this
@@ -12,7 +15,14 @@ SUCCESS, FAILURE = 0.1, 32.0  # what the damping is multiplied by: with few step
 ROUNDING = 1e-6  # of the cost in float32: whether it rose by less cannot be told, and the gradient knows better
 
 
-def minimise(evaluate, curvature_at, start, *, steps, damping):
+def minimise(
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor, tuple[Tensor, ...]]],
+    curvature_at: Callable[..., Tensor],
+    start: Tensor,
+    *,
+    steps: int,
+    damping: float,
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Minimise a cost.
 
     Parameters
@@ -34,7 +44,7 @@ def minimise(evaluate, curvature_at, start, *, steps, damping):
     """
     identity = ops.eye(start.shape[1])
 
-    def step(_, state):
+    def step(_: int, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         parameters, cost, pull, point, damping = state
         curvature = curvature_at(*point) * (1.0 + damping[:, :, None] * identity)
         move = ops.clip(solve(curvature, pull), -LARGEST_STEP, LARGEST_STEP)

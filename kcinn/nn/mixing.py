@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kcinn.nn.tensor import Shape, Tensor
+
 
 class Mixing(keras.layers.Layer):
     """A step that does not look at the context.
@@ -24,11 +26,11 @@ class Mixing(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.n_labels = n_labels
 
-    def call(self, theta: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def call(self, theta: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map labels towards latent space; return ``(z, log_det)``."""
         raise NotImplementedError
 
-    def inverse(self, z: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def inverse(self, z: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latent space towards labels; return ``(theta, log_det)`` with `log_det` of this direction."""
         raise NotImplementedError
 
@@ -50,14 +52,14 @@ class FixedPermutation(Mixing):
         self.order = [int(k) for k in order]
         self.order_back = [int(k) for k in np.argsort(order)]
 
-    def build(self, theta_shape: tuple, conditioned_shape: tuple | None = None) -> None:
+    def build(self, theta_shape: Shape, conditioned_shape: Shape | None = None) -> None:
         self.built = True
 
-    def call(self, theta: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def call(self, theta: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # Static slices: a gather along the last axis does not survive the export from torch to ONNX.
         return ops.stack([theta[..., k] for k in self.order], axis=-1), ops.zeros(())
 
-    def inverse(self, z: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def inverse(self, z: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return ops.stack([z[..., k] for k in self.order_back], axis=-1), ops.zeros(())
 
     def get_config(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ class OrthogonalMixing(Mixing):
         super().__init__(n_labels, **kwargs)
         self.seed = seed
 
-    def build(self, theta_shape: tuple, conditioned_shape: tuple | None = None) -> None:
+    def build(self, theta_shape: Shape, conditioned_shape: Shape | None = None) -> None:
         rng = np.random.default_rng(self.seed)
         rotation, _ = np.linalg.qr(rng.normal(size=(self.n_labels, self.n_labels)))
         self.rotation = self.add_weight(
@@ -85,10 +87,10 @@ class OrthogonalMixing(Mixing):
         self.built = True
 
     # A matrix product runs in TensorFloat-32 on a GPU, which is too coarse to undo; products and sums do not.
-    def call(self, theta: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def call(self, theta: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return ops.sum(theta[..., None, :] * self.rotation, axis=-1), ops.zeros(())
 
-    def inverse(self, z: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def inverse(self, z: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return ops.sum(z[..., :, None] * self.rotation, axis=-2), ops.zeros(())
 
     def get_config(self) -> dict[str, Any]:
@@ -102,14 +104,14 @@ class ActNorm(Mixing):
     It starts as the identity rather than from a first batch: the labels are expected near unit scale.
     """
 
-    def build(self, theta_shape: tuple, conditioned_shape: tuple | None = None) -> None:
+    def build(self, theta_shape: Shape, conditioned_shape: Shape | None = None) -> None:
         options = {"shape": (self.n_labels,), "dtype": "float32", "initializer": "zeros"}
         self.log_scale = self.add_weight(name="log_scale", **options)
         self.shift = self.add_weight(name="shift", **options)
         self.built = True
 
-    def call(self, theta: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def call(self, theta: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return (theta + self.shift) * ops.exp(self.log_scale), ops.sum(self.log_scale)
 
-    def inverse(self, z: Any, conditioned: Any = None) -> tuple[Any, Any]:
+    def inverse(self, z: Tensor, conditioned: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z * ops.exp(-self.log_scale) - self.shift, -ops.sum(self.log_scale)

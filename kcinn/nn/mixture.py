@@ -12,6 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kcinn.nn.flow import ConditionalFlow
+from kcinn.nn.tensor import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kcinn")
@@ -31,21 +32,21 @@ class FlowMixture(keras.layers.Layer):
         Of every member, see `ConditionalFlow`.
     """
 
-    def __init__(self, n_labels: int, *, members: int = 1, seed: int = 0, **flow: Any):
+    def __init__(self, n_labels: int, *, members: int = 1, seed: int = 0, **flow: Any) -> None:
         super().__init__(autocast=False)
         self.members = [ConditionalFlow(n_labels, seed=seed + 1000 * k, **flow) for k in range(members)]
 
-    def build(self, input_shape: dict[str, tuple]) -> None:
+    def build(self, input_shape: dict[str, Shape]) -> None:
         for member in self.members:
             member.build(input_shape)
         self.built = True
 
-    def log_density(self, theta: Any, context: Any) -> Any:
+    def log_density(self, theta: Tensor, context: Tensor) -> Tensor:
         """``log p(theta | context)``, as `ConditionalFlow.log_density`."""
         densities = ops.stack([member.log_density(theta, context) for member in self.members])
         return ops.logsumexp(densities, axis=0) - math.log(len(self.members))
 
-    def transform(self, noise: Any, context: Any) -> Any:
+    def transform(self, noise: Tensor, context: Tensor) -> Tensor:
         """Turn noise ``(n, n_samples, n_labels)`` into samples, every k-th of which is of the k-th member's making."""
         n = len(self.members)
         parts = [member.transform(noise[:, k::n], context) for k, member in enumerate(self.members)]

@@ -20,6 +20,7 @@ from kcinn.nn.pixels import (
     pixel_width,
     pixels_per_velocity,
 )
+from kcinn.nn.tensor import Shape, Tensor
 
 LONGEST_RUN = 200  # pixels
 N_RUNS = 3
@@ -136,7 +137,7 @@ class Observe(keras.layers.Layer):
 
     def __init__(
         self, observation: Observation, wavelength: ArrayLike, arm_pixels: list[int], *, seed: int = 0, **kwargs: Any
-    ):
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.observation, self.seed = observation, seed
         self.wavelength, self.arm_pixels = np.asarray(wavelength, dtype=np.float64), tuple(arm_pixels)
@@ -147,27 +148,27 @@ class Observe(keras.layers.Layer):
         self.root_width = np.sqrt(pixel_width(self.wavelength, self.edges))
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, flux_shape=None):
+    def build(self, flux_shape: Shape | None = None) -> None:
         self.built = True
 
     def reseed(self, seed: int, call: int = 0) -> None:
         """Make the next call draw what belongs to `seed` and this number of the call."""
         self.seed_generator.state.assign(np.array([seed, DRAWS_PER_CALL * call]))
 
-    def call(self, flux):
+    def call(self, flux: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         flux = self._distort(flux)
         error = self._error(flux)
         missing = self._missing(flux)
         flux = ops.where(missing, 1.0, flux + error * self._normal(flux, len(self.wavelength)))
         return flux, error, ops.cast(missing, "float32")
 
-    def _normal(self, flux, n):
+    def _normal(self, flux: Tensor, n: int) -> Tensor:
         return keras.random.normal((ops.shape(flux)[0], n), seed=self.seed_generator)
 
-    def _uniform(self, flux, n):
+    def _uniform(self, flux: Tensor, n: int) -> Tensor:
         return keras.random.uniform((ops.shape(flux)[0], n), seed=self.seed_generator)
 
-    def _distort(self, flux):
+    def _distort(self, flux: Tensor) -> Tensor:
         settings = self.observation
         velocity = settings.velocity * (2.0 * self._uniform(flux, 1) - 1.0)
         flux, _ = move(flux, velocity * ops.convert_to_tensor(self.pixels_per_velocity), self.edges)
@@ -177,7 +178,7 @@ class Observe(keras.layers.Layer):
             * ops.matmul(self._normal(flux, len(self.polynomials)), ops.convert_to_tensor(self.polynomials))
         )
 
-    def _error(self, flux):
+    def _error(self, flux: Tensor) -> Tensor:
         low, high = (math.log(snr) for snr in self.observation.snr)
         snr = ops.exp(low + (high - low) * self._uniform(flux, 1))
         arms = ops.convert_to_tensor(self.arms)
@@ -189,7 +190,7 @@ class Observe(keras.layers.Layer):
             * ops.sqrt(1.0 - photon_share * (1.0 - ops.clip(flux, 0.05, 1.5)))
         )
 
-    def _missing(self, flux):
+    def _missing(self, flux: Tensor) -> Tensor:
         settings, n_pixels = self.observation, len(self.wavelength)
         single = self._uniform(flux, n_pixels) < settings.missing_pixels * self._uniform(flux, 1)
         centre = n_pixels * self._uniform(flux, N_RUNS)
@@ -201,7 +202,7 @@ class Observe(keras.layers.Layer):
         gone = gone * (ops.min(gone, axis=1, keepdims=True) < 0.5)
         return ops.logical_or(ops.logical_or(single, runs), ops.matmul(gone, ops.convert_to_tensor(self.arms)) > 0.5)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "observation": self.observation.get_config(),
@@ -211,5 +212,5 @@ class Observe(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Observe:
         return cls(Observation.from_config(config.pop("observation")), **config)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from astropy.constants import c
 from keras import ops
 from numpy.polynomial import legendre
+from numpy.typing import NDArray
+
+from kcinn.nn.tensor import Tensor
 
 SPEED_OF_LIGHT = c.to_value("km/s")
 STENCIL = (-2, -1, 0, 1, 2)
@@ -46,13 +51,13 @@ def continuum_polynomials(edges: list[tuple[int, int]], degree: int) -> np.ndarr
     return np.concatenate(rows).astype(np.float32)
 
 
-def rebin(values, width):
+def rebin(values: Tensor, width: int) -> Tensor:
     """Means of `width` neighbouring pixels of values ``(n, n_pixels)``; what is left at the end is left out."""
     n_bins = values.shape[1] // width
     return ops.mean(ops.reshape(values[:, : n_bins * width], (-1, n_bins, width)), axis=-1)
 
 
-def shift(flux, distance, edges):
+def shift(flux: Tensor, distance: Tensor, edges: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """Flux of a spectrum moved by `distance` pixels to the red, and its derivative with respect to the distance.
 
     Five-point Lagrange interpolation, per arm, edges repeated: for distances of about one pixel at most; see `move`.
@@ -75,7 +80,7 @@ def shift(flux, distance, edges):
     return ops.concatenate(moved, axis=1), ops.concatenate(slope, axis=1)
 
 
-def follow(values, whole, edges):
+def follow(values: Tensor, whole: Tensor, edges: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """Values of the pixels that lie `whole` pixels to the red in the same arm, and whether there are such pixels.
 
     Parameters
@@ -95,7 +100,7 @@ def follow(values, whole, edges):
     return ops.take_along_axis(values, found, axis=1), ops.cast(ops.equal(wanted, found), "float32")
 
 
-def follow_known(values, whole, edges):
+def follow_known(values: Tensor, whole: NDArray[np.floating], edges: list[tuple[int, int]]) -> Tensor:
     """As `follow`, for a `whole` ``(n_pixels,)`` of NumPy: long runs of pixels are sliced. Zero beyond the edges."""
     n_pixels = edges[-1][1]
     wanted = np.arange(n_pixels) + whole.astype(int)
@@ -109,7 +114,7 @@ def follow_known(values, whole, edges):
     return ops.concatenate(runs, axis=1)
 
 
-def move(flux, distance, edges):
+def move(flux: Tensor, distance: Tensor, edges: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """As `shift`, by any distance: to the nearest pixel, and from there by `shift`'s interpolation."""
     whole = ops.round(distance)
     moved = slope = 0.0
@@ -119,7 +124,7 @@ def move(flux, distance, edges):
     return moved, slope
 
 
-def _lagrange(where):
+def _lagrange(where: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Nodes, and of each the weight and its derivative for an interpolation at `where`."""
     for node in STENCIL:
         weights = np.polynomial.Polynomial.fromroots([other for other in STENCIL if other != node])
@@ -127,7 +132,7 @@ def _lagrange(where):
         yield node, _polynomial(where, weights.coef), _polynomial(where, weights.deriv().coef)
 
 
-def _polynomial(x, coefficients):
+def _polynomial(x: Tensor, coefficients: NDArray[Any]) -> Tensor:
     value = float(coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         value = value * x + float(coefficient)

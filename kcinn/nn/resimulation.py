@@ -9,12 +9,15 @@ from keras import ops
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.observe import Observe
 from kcinn.nn.pixels import move
+from kcinn.nn.tensor import Tensor
 from kcinn.nn.triangle import solve
 
 WINDOW = 7  # pixels, about two resolution elements of a spectrograph that samples one with three
 
 
-def largest_misfit(emulator: Emulator, observe: Observe, phi, velocity, flux, inverse_variance):
+def largest_misfit(
+    emulator: Emulator, observe: Observe, phi: Tensor, velocity: Tensor, flux: Tensor, inverse_variance: Tensor
+) -> Tensor:
     """Largest mean misfit in a short window, in its standard deviations, ``(n,)``.
 
     The emulator's spectrum is shifted, and the continuum of every arm fitted within its prior; then residuals over

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kcinn.nn.tensor import Shape, Tensor
+
 
 @keras.saving.register_keras_serializable(package="kcinn")
 class Subnet(keras.layers.Layer):
@@ -44,14 +46,14 @@ class Subnet(keras.layers.Layer):
         self.middle = [keras.layers.Dense(width, activation=activation, dtype=policy) for _ in range(hidden - 1)]
         self.last = keras.layers.Dense(n_out, kernel_initializer="zeros", dtype=policy)
 
-    def build(self, passive_shape: tuple, conditioned_shape: tuple | None = None) -> None:
+    def build(self, passive_shape: Shape, conditioned_shape: Shape | None = None) -> None:
         if self.first is not None:
             self.first.build((None, self.n_passive))
         for layer in [*self.middle, self.last]:
             layer.build((None, self.width))
         self.built = True
 
-    def call(self, passive: Any, conditioned: Any) -> Any:
+    def call(self, passive: Tensor, conditioned: Tensor) -> Tensor:
         values = ops.cast(conditioned, self.compute_dtype)
         if self.first is not None:
             values = values + self.first(passive)

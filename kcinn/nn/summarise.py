@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from keras import ops
 
 from kcinn.marginals import BINS, QUANTILES, REACH, Summary, distances, smoothing
+from kcinn.nn.tensor import Tensor
 
 MOST_HALVINGS = 24  # of a number of samples, to find how many lie below a threshold: up to 16 million
 HALVINGS = 22  # of the interval in which a quantile lies: to 2e-7 of the range of the samples
 
 
-def summarise(labels: Any) -> Summary:
+def summarise(labels: Tensor) -> Summary:
     """The summaries of `kcinn.marginals.summarise` for a tensor ``(n, n_samples, n_labels)``.
 
     A quantile is found by halving an interval and counting: on a GPU that costs next to nothing beside the samples.
@@ -25,7 +24,7 @@ def summarise(labels: Any) -> Summary:
     return Summary(ops.transpose(quantiles, (0, 2, 1)), mode, mean, covariance)
 
 
-def summarise_by_sorting(labels: Any) -> Summary:
+def summarise_by_sorting(labels: Tensor) -> Summary:
     """As `summarise`, for any number of samples, which may be unknown when the graph is made."""
     n_samples = ops.shape(labels)[1]
     mean, covariance = _moments(labels)
@@ -48,11 +47,11 @@ def summarise_by_sorting(labels: Any) -> Summary:
     return Summary(ops.transpose(quantiles, (0, 2, 1)), mode, mean, covariance)
 
 
-def _count_sorted(ordered: Any, thresholds: Any) -> Any:
+def _count_sorted(ordered: Tensor, thresholds: Tensor) -> Tensor:
     """Number of sorted samples ``(n, n_labels, n_samples)`` up to each threshold ``(n, n_labels, n_thresholds)``."""
     n_samples = ops.shape(ordered)[2]
 
-    def halve(_: Any, interval: tuple[Any, Any]) -> tuple[Any, Any]:
+    def halve(_: Tensor, interval: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         fewest, most = interval
         middle = (fewest + most) // 2
         reached = ops.take_along_axis(ordered, ops.minimum(middle, n_samples - 1), axis=2) <= thresholds
@@ -63,7 +62,7 @@ def _count_sorted(ordered: Any, thresholds: Any) -> Any:
     return ops.fori_loop(0, MOST_HALVINGS, halve, (none, none + n_samples))[0]
 
 
-def _moments(labels: Any) -> tuple[Any, Any]:
+def _moments(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(n, n_labels)`` and covariance ``(n, n_labels, n_labels)``."""
     offset = labels[:, :1]
     deviation = labels - offset
@@ -73,24 +72,24 @@ def _moments(labels: Any) -> tuple[Any, Any]:
     return (offset + mean)[:, 0], ops.matmul(ops.transpose(centred, (0, 2, 1)), centred) / n_more
 
 
-def _scatter(low: Any, middle: Any, high: Any) -> Any:
+def _scatter(low: Tensor, middle: Tensor, high: Tensor) -> Tensor:
     """Half the width between the outer quantiles, kept from zero."""
     return ops.maximum(0.5 * (high - low), 1e-6 * ops.abs(middle) + 1e-12)
 
 
-def _count(samples: Any, threshold: Any) -> Any:
+def _count(samples: Tensor, threshold: Tensor) -> Tensor:
     """Number of samples ``(n, n_labels, 1, n_samples)`` up to each threshold ``(n, n_labels, n_thresholds)``."""
     return ops.sum(ops.cast(samples <= threshold[..., None], "int32"), axis=-1)
 
 
-def _quantiles(samples: Any) -> Any:
+def _quantiles(samples: Tensor) -> Tensor:
     """Linear interpolation between order statistics, ``(n, n_labels, 3)``."""
     position = np.array(QUANTILES) * (samples.shape[-1] - 1)
     rank = ops.convert_to_tensor(position.astype(np.int32))
     fraction = ops.convert_to_tensor((position - position.astype(np.int32)).astype(np.float32))
     smallest, largest = ops.min(samples, axis=-1), ops.max(samples, axis=-1)
 
-    def halve(_: Any, interval: tuple[Any, Any]) -> tuple[Any, Any]:
+    def halve(_: Tensor, interval: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         lower, upper = interval
         middle = 0.5 * (lower + upper)
         enough = _count(samples, middle) > rank
@@ -105,7 +104,7 @@ def _quantiles(samples: Any) -> Any:
     return at_rank + fraction * (above - at_rank)
 
 
-def _mode(samples: Any, quantiles: Any) -> Any:
+def _mode(samples: Tensor, quantiles: Tensor) -> Tensor:
     """Maximum of a smoothed histogram, ``(n, n_labels)``."""
     edges, points, kernel = (ops.convert_to_tensor(array) for array in smoothing(samples.shape[-1]))
     low, middle, high = (quantiles[..., k] for k in range(len(QUANTILES)))

@@ -6,15 +6,15 @@ several times faster than what XLA writes out for TensorFlow, and in operations 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from keras import ops
+
+from kcinn.nn.tensor import Tensor
 
 RIDGE = 3e-6  # of the diagonal: keeps the elimination in float32 from failing
 
 
-def cholesky(matrix: Any) -> Any:
+def cholesky(matrix: Tensor) -> Tensor:
     """Lower factor of positive definite matrices, of which float32 may have lost the smallest eigenvalues.
 
     Parameters
@@ -28,7 +28,7 @@ def cholesky(matrix: Any) -> Any:
     scaled, scale = _scaled(matrix)
     number = ops.convert_to_tensor(np.arange(matrix.shape[-1], dtype="int32"))
 
-    def next_column(k: Any, rest: Any) -> Any:
+    def next_column(k: Tensor, rest: Tensor) -> Tensor:
         column = ops.take(rest, k, axis=2)
         column = ops.where(number >= k, column / ops.sqrt(ops.take(column, k, axis=1))[:, None], 0.0)
         rest = rest - column[:, :, None] * column[:, None, :]
@@ -37,7 +37,7 @@ def cholesky(matrix: Any) -> Any:
     return ops.fori_loop(0, matrix.shape[-1], next_column, scaled) / scale[:, :, None]
 
 
-def solve(matrix: Any, vector: Any) -> Any:
+def solve(matrix: Tensor, vector: Tensor) -> Tensor:
     """``x`` of ``matrix x = vector`` with such a matrix (Gauss and Jordan).
 
     Parameters
@@ -52,7 +52,7 @@ def solve(matrix: Any, vector: Any) -> Any:
     scaled, scale = _scaled(matrix)
     number = ops.convert_to_tensor(np.arange(matrix.shape[-1], dtype="int32"))
 
-    def eliminate(k: Any, equations: Any) -> Any:
+    def eliminate(k: Tensor, equations: Tensor) -> Tensor:
         equation = ops.take(equations, k, axis=1)
         equation = equation / ops.take(equation, k, axis=1)[:, None]
         share = ops.take(equations, k, axis=2) - ops.cast(ops.equal(number, k), "float32")
@@ -62,7 +62,7 @@ def solve(matrix: Any, vector: Any) -> Any:
     return scale * ops.fori_loop(0, matrix.shape[-1], eliminate, equations)[:, :, -1]
 
 
-def solve_triangular(factor: Any, right: Any, *, lower: bool = True) -> Any:
+def solve_triangular(factor: Tensor, right: Tensor, *, lower: bool = True) -> Tensor:
     """``x`` of ``factor x = right``.
 
     Parameters
@@ -79,7 +79,7 @@ def solve_triangular(factor: Any, right: Any, *, lower: bool = True) -> Any:
     last = factor.shape[-1] - 1
     number = ops.convert_to_tensor(np.arange(last + 1, dtype="int32"))
 
-    def substitute(step: Any, rest: Any) -> Any:
+    def substitute(step: Tensor, rest: Tensor) -> Tensor:
         k = step if lower else last - step
         column = ops.take(factor, k, axis=2)
         known = ops.take(rest, k, axis=1) / ops.take(column, k, axis=1)[:, None]
@@ -90,7 +90,7 @@ def solve_triangular(factor: Any, right: Any, *, lower: bool = True) -> Any:
     return ops.fori_loop(0, last + 1, substitute, right)
 
 
-def _scaled(matrix: Any) -> tuple[Any, Any]:
+def _scaled(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """The matrix with ones and `RIDGE` on its diagonal, and by what its rows and columns were multiplied."""
     scale = 1.0 / ops.sqrt(ops.diagonal(matrix, axis1=1, axis2=2))
     return matrix * scale[:, :, None] * scale[:, None, :] + RIDGE * ops.eye(matrix.shape[-1]), scale

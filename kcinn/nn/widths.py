@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kcinn.nn.base import ONE_SIGMA
+from kcinn.nn.tensor import Tensor
 
 KNOTS = 8  # in the logarithm of the signal-to-noise ratio
 BACKFITS = 3
@@ -42,7 +43,7 @@ class Widths(keras.layers.Layer):
         self.of_snr = self.add_weight(shape=(KNOTS,), name="of_snr", initializer="ones", **frozen)
         self.built = True
 
-    def call(self, snr: Any) -> Any:
+    def call(self, snr: Tensor) -> Tensor:
         log_snr = ops.log(ops.maximum(snr, 1e-6))
         return _piecewise(log_snr, self.log_snr, self.of_snr) * ops.convert_to_tensor(self.of_label)
 
@@ -76,7 +77,7 @@ class Widths(keras.layers.Layer):
         return {**super().get_config(), "n_labels": self.of_label.shape[0]}
 
 
-def _piecewise(x: Any, knots: Any, values: Any) -> Any:
+def _piecewise(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """The linear interpolation at `x` ``(n,)``, shape ``(n, 1)``."""
     x, knots, values = (ops.cast(array, "float32") for array in (x, knots, values))
     gap = ops.maximum(knots[1:] - knots[:-1], 1e-6)

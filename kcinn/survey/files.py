@@ -41,15 +41,18 @@ class WholeFile:
         self._partial.unlink(missing_ok=True)
 
     def write(self, content: bytes | memoryview) -> None:
+        """Append `content`."""
         with self._clear_errors():
             self._file.write(content)
         self._digest.update(content)
 
     @property
     def closed(self) -> bool:
+        """Whether nothing more can be written."""
         return self._file.closed
 
     def flush(self) -> None:
+        """Hand what was written to the operating system."""
         with self._clear_errors():
             self._file.flush()
 

@@ -115,8 +115,11 @@ def _from_table(hdu: fits.BinTableHDU) -> dict[str, Any]:
 def _table_error(
     hdu: fits.BinTableHDU, flux_number: int, values: Callable[[int], NDArray[Any]]
 ) -> NDArray[np.float64] | None:
-    """The error of a flux column. One that does not bear its name is taken to be that of the flux before it was divided
-    by the continuum, if the table has that, too."""
+    """The error of a flux column.
+
+    One that does not bear its name is taken to be that of the flux before it was divided by the continuum, if the table
+    has that, too.
+    """
     own = column(hdu, own_error_names(hdu.columns.names[flux_number].upper()))
     if own is not None:
         return values(own).astype(np.float64)

@@ -112,10 +112,12 @@ class Manifest:
 
     @property
     def label_space(self) -> LabelSpace:
+        """The labels of the run's model."""
         return LabelSpace.from_config(self.labels)
 
     @property
     def n_spectra(self) -> int:
+        """Of all sources."""
         return sum(source.n_spectra for source in self.sources)
 
     @property
@@ -131,6 +133,7 @@ class Manifest:
         return data
 
     def write(self, folder: Path) -> None:
+        """Write it into the run's folder."""
         write_whole(folder / NAME, json.dumps(asdict(self), indent=1).encode())
 
     @classmethod

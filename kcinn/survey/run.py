@@ -56,6 +56,7 @@ class SurveyReport:
 
     @property
     def complete(self) -> bool:
+        """Whether no shard was put aside."""
         return not self.quarantined
 
     def __str__(self) -> str:

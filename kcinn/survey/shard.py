@@ -102,6 +102,7 @@ def write_checksum(path: Path, digest: str) -> None:
 
 
 def checksum_of(path: Path) -> Path:
+    """The file in which the checksum of a part stands."""
     return path.with_name(path.name + ".sha256")
 
 

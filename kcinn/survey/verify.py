@@ -40,6 +40,7 @@ class Verification:
 
     @property
     def complete(self) -> bool:
+        """Whether every spectrum has its row, and nothing is wrong."""
         return self.n_rows == self.n_spectra and not self.problems
 
     def __str__(self) -> str:

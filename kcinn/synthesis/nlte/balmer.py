@@ -108,7 +108,7 @@ def line_opacity(upper: int, plasma: Plasma, vmic: float) -> tuple[NDArray[np.fl
     return nodes, np.concatenate([core, wings], axis=1).T * (strength / hertz)
 
 
-def _self_broadening(upper, plasma):
+def _self_broadening(upper: int, plasma: Plasma) -> NDArray[np.float64]:
     """Full width in rad/s from collisions with hydrogen atoms."""
     sigma, alpha = SELF_BROADENING.get(upper, SELF_BROADENING[5])
     speed = np.sqrt(8.0 * BOLTZMANN * plasma.temperature / (math.pi * 0.504 * ATOMIC_MASS))
@@ -153,7 +153,13 @@ def _stark_and_thermal(upper: int, plasma: Plasma) -> NDArray[np.float64]:
 
 
 @numba.njit(cache=True, fastmath=True)
-def _interpolate(wavelength, centre, nodes, profile, opacity):
+def _interpolate(
+    wavelength: NDArray[np.float64],
+    centre: float,
+    nodes: NDArray[np.float64],
+    profile: NDArray[np.float64],
+    opacity: NDArray[np.float64],
+) -> None:
     for j in range(len(wavelength)):
         distance = abs(wavelength[j] - centre)
         i = min(max(np.searchsorted(nodes, distance) - 1, 0), len(nodes) - 2)

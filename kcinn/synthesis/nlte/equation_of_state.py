@@ -110,7 +110,7 @@ def nitrogen_in_n2(plasma: Plasma) -> NDArray[np.float64]:
     return 1.0 - 2.0 / (1.0 + np.sqrt(1.0 + ratio))
 
 
-def _dissociation(temperature, coefficients):
+def _dissociation(temperature: NDArray[np.float64], coefficients: tuple[float, ...]) -> NDArray[np.float64]:
     """n(A) n(B) / n(AB), cm-3."""
     return 10.0 ** np.polynomial.polynomial.polyval(5040.0 / temperature, coefficients) / (BOLTZMANN * temperature)
 
@@ -144,7 +144,15 @@ def molecules_per_state(plasma: Plasma, first: int, second: int, dissociation: f
 
 
 @numba.njit(cache=True)
-def _charge_balance(particles, guess, saha_h, h_minus, h2, saha, number):
+def _charge_balance(
+    particles: NDArray[np.float64],
+    guess: NDArray[np.float64],
+    saha_h: NDArray[np.float64],
+    h_minus: NDArray[np.float64],
+    h2: NDArray[np.float64],
+    saha: NDArray[np.float64],
+    number: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Electron and neutral hydrogen density by fixed-point iteration, damped in the logarithm."""
     electrons, h_neutral = guess.copy(), np.empty_like(guess)
     others = number.sum()

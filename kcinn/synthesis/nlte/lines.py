@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
@@ -28,6 +29,9 @@ from kcinn.synthesis.nlte.equation_of_state import carbon_and_oxygen_in_co
 from kcinn.synthesis.nlte.tables import load
 from kcinn.synthesis.nlte.voigt import FAR, far_wing, voigt
 
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+
 WINDOWS = ((3920.0, 4358.0), (5157.0, 5733.0), (6097.0, 6793.0))  # where the list has lines, air angstrom
 LOG_GF = ("listed", "solar")
 MARGIN = 30.0  # angstrom beyond a window from which the wings of strong lines are followed into it
@@ -49,14 +53,14 @@ class LineOpacity:
     not negative.
     """
 
-    wavelength: NDArray[np.float64]
-    peak: NDArray[np.float64]
-    damping: NDArray[np.float64]
-    doppler: NDArray[np.float64]
-    reach: NDArray[np.float64]
-    departure: NDArray[np.int64]
-    absorbed: NDArray[np.float64]
-    excess: NDArray[np.float64]
+    wavelength: Floats
+    peak: Floats
+    damping: Floats
+    doppler: Floats
+    reach: Floats
+    departure: Integers
+    absorbed: Floats
+    excess: Floats
 
 
 def elements() -> tuple[str, ...]:
@@ -64,7 +68,7 @@ def elements() -> tuple[str, ...]:
     return tuple(SYMBOLS[z] for z in np.unique(np.append(load("lines")["atomic_number"], [6, 7, 8])))
 
 
-def line_list(log_gf: str = "listed") -> dict[str, NDArray]:
+def line_list(log_gf: str = "listed") -> dict[str, NDArray[Any]]:
     """The atomic lines, columns of ``lines.npz``, with oscillator strengths "listed" or "solar" (see the engine).
 
     Raises
@@ -80,25 +84,23 @@ def line_list(log_gf: str = "listed") -> dict[str, NDArray]:
     return {**table, "log_gf": table["log_gf"] + load("solar_log_gf")["change"]}
 
 
-def stimulated(wavelength: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray[np.float64]:
+def stimulated(wavelength: Floats, temperature: Floats) -> Floats:
     """``exp(-h nu / k T)``, shape (n_lines, n_depth)."""
     return np.exp((-PLANCK * _SPEED / BOLTZMANN) / (wavelength[:, None] * temperature))
 
 
-def doppler_width(
-    wavelength: NDArray[np.float64], mass: NDArray[np.float64] | float, temperature: NDArray[np.float64], vmic: float
-) -> NDArray[np.float64]:
+def doppler_width(wavelength: Floats, mass: Floats | float, temperature: Floats, vmic: float) -> Floats:
     """Thermal and microturbulent Doppler width in Hz, shape (n_lines, n_depth); `mass` in u, `vmic` in km/s."""
     thermal = 2.0 * BOLTZMANN * temperature / (np.reshape(mass, (-1, 1)) * ATOMIC_MASS)
     return np.sqrt(thermal + (vmic * KILOMETRE) ** 2) / (wavelength[:, None] * ANGSTROM)
 
 
 def atomic_lines(
-    table: Mapping[str, NDArray],
+    table: Mapping[str, NDArray[Any]],
     atmosphere: Atmosphere,
     vmic: float,
     window: tuple[float, float],
-    opacity: NDArray[np.float64],
+    opacity: Floats,
     departures: Mapping[str, Departures],
     *,
     faintest: float,
@@ -136,12 +138,12 @@ def atomic_lines(
 
 
 def opacity_of_lines(
-    line: dict[str, NDArray],
-    per_state: NDArray[np.float64],
-    mass: NDArray[np.float64],
+    line: dict[str, NDArray[Any]],
+    per_state: Floats,
+    mass: Floats,
     atmosphere: Atmosphere,
     vmic: float,
-    opacity: NDArray[np.float64],
+    opacity: Floats,
     departures: Mapping[str, Departures],
     *,
     faintest: float,
@@ -180,13 +182,24 @@ def opacity_of_lines(
     return LineOpacity(line["wavelength"], peak, damping, doppler, reach, departure, absorbed, excess)
 
 
-def _seen(log_tau):
+def _seen(log_tau: Floats) -> NDArray[np.bool_]:
     """The depths at which lines leave their mark on the spectrum."""
     return (log_tau > -4.0) & (log_tau < 0.6)
 
 
 @numba.njit(cache=True, fastmath=True)
-def _noticeable(wavelength, number, ion, energy, strength, per_state, speed, inverse_kt, opacity, faintest):
+def _noticeable(
+    wavelength: Floats,
+    number: Integers,
+    ion: Integers,
+    energy: Floats,
+    strength: Floats,
+    per_state: Floats,
+    speed: Floats,
+    inverse_kt: Floats,
+    opacity: Floats,
+    faintest: float,
+) -> NDArray[np.bool_]:
     """Whether the centre of each line exceeds `faintest` times the continuous opacity anywhere, (n_lines,)."""
     result = np.zeros(len(wavelength), dtype=np.bool_)
     for k in range(len(wavelength)):
@@ -204,9 +217,11 @@ def _noticeable(wavelength, number, ion, energy, strength, per_state, speed, inv
 
 @numba.njit(cache=True, fastmath=True)
 def _parameters(
-    wavelength, number, ion, energy, strength, van_der_waals, exponent, stark, radiative,
-    per_state, speed, inverse_kt, log_t4, perturbers, electrons, peak, damping, doppler,
-):  # fmt: skip
+    wavelength: Floats, number: Integers, ion: Integers, energy: Floats, strength: Floats,
+    van_der_waals: Floats, exponent: Floats, stark: Floats, radiative: Floats,
+    per_state: Floats, speed: Floats, inverse_kt: Floats, log_t4: Floats, perturbers: Floats, electrons: Floats,
+    peak: Floats, damping: Floats, doppler: Floats,
+) -> None:  # fmt: skip
     """Fill `peak`, `damping` and `doppler` of `LineOpacity`, (n_lines, n_depth)."""
     for k in range(len(wavelength)):
         frequency = _SPEED / wavelength[k]
@@ -222,10 +237,13 @@ def _parameters(
             damping[k, d] = (collisions + stark[k] * electrons[d] + radiative[k]) * inverse * _DAMPING
 
 
-def _departure_factors(line, temperature, departures):
+def _departure_factors(
+    line: dict[str, NDArray[Any]], temperature: Floats, departures: Mapping[str, Departures]
+) -> tuple[Integers, Floats, Floats]:
     """Which lines depart from LTE, and their `departure_factors`."""
     departure = np.full(len(line["wavelength"]), -1)
-    lower, upper = [], []
+    lower: list[Floats] = []
+    upper: list[Floats] = []
     for symbol, coefficients in departures.items():
         for i in np.flatnonzero(line["atomic_number"] == SYMBOLS.index(symbol)):
             ion, energy = int(line["ion"][i]), float(line["energy"][i])
@@ -240,21 +258,29 @@ def _departure_factors(line, temperature, departures):
     return departure, *departure_factors(np.array(lower), np.array(upper), x)
 
 
-def departure_factors(
-    lower: NDArray[np.float64], upper: NDArray[np.float64], stimulated: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def departure_factors(lower: Floats, upper: Floats, stimulated: Floats) -> tuple[Floats, Floats]:
     """What departures b of a line's levels do: opacity over that in LTE, and emission beyond opacity."""
     absorbed = (lower - upper * stimulated) / (1.0 - stimulated)
     return absorbed, upper - absorbed
 
 
-def line_reach(wavelength, peak, damping, doppler, opacity, log_tau, wing):
+def line_reach(
+    wavelength: Floats, peak: Floats, damping: Floats, doppler: Floats, opacity: Floats, log_tau: Floats, wing: float
+) -> Floats:
     """Distance in angstrom at which the line falls below `wing` times the continuous opacity at every depth."""
     return _reach(wavelength, peak, damping, doppler, 1.0 / opacity, np.flatnonzero(_seen(log_tau)), wing)
 
 
 @numba.njit(cache=True, fastmath=True)
-def _reach(wavelength, peak, damping, doppler, inverse_opacity, depths, wing):
+def _reach(
+    wavelength: Floats,
+    peak: Floats,
+    damping: Floats,
+    doppler: Floats,
+    inverse_opacity: Floats,
+    depths: Integers,
+    wing: float,
+) -> Floats:
     reach = np.empty(len(wavelength))
     for k in range(len(wavelength)):
         centre, lorentz, width = 0.0, 0.0, 0.0
@@ -269,9 +295,7 @@ def _reach(wavelength, peak, damping, doppler, inverse_opacity, depths, wing):
     return reach
 
 
-def add_lines(
-    wavelength: NDArray[np.float64], lines: LineOpacity, opacity: NDArray[np.float64], excess: NDArray[np.float64]
-) -> None:
+def add_lines(wavelength: Floats, lines: LineOpacity, opacity: Floats, excess: Floats) -> None:
     """Add the lines to `opacity` and to `excess`, both (n_wavelength, n_depth), in place.
 
     `excess` is emissivity over the Planck function minus opacity: zero in LTE.
@@ -283,7 +307,19 @@ def add_lines(
 
 
 @numba.njit(cache=True, fastmath=True)
-def _accumulate(grid, centre, peak, damping, inverse, reach, departure, absorbed, emitted, opacity, excess):
+def _accumulate(
+    grid: Floats,
+    centre: Floats,
+    peak: Floats,
+    damping: Floats,
+    inverse: Floats,
+    reach: Floats,
+    departure: Integers,
+    absorbed: Floats,
+    emitted: Floats,
+    opacity: Floats,
+    excess: Floats,
+) -> None:
     n_depth = peak.shape[1]
     profile = np.empty(n_depth)
     for k in range(len(centre)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def check_molecules(molecules: tuple[str, ...]) -> None:
 
 
 def molecular_lines(
-    table: Mapping[str, NDArray],
+    table: Mapping[str, NDArray[Any]],
     molecules: Iterable[str],
     atmosphere: Atmosphere,
     vmic: float,

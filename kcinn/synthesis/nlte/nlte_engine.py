@@ -100,6 +100,7 @@ class NLTEEngine(Engine):
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """What a grid is to know of the synthesis."""
         return {
             "engine": self.name,
             "engine_version": self.version,
@@ -140,7 +141,7 @@ def fluxes(
     atmosphere: Atmosphere,
     vmic: float,
     coefficients: Mapping[str, Departures],
-    lines: Mapping[str, NDArray],
+    lines: Mapping[str, NDArray[Any]],
     molecules: tuple[str, ...],
     window: Window,
     wavelength: NDArray[np.float64],

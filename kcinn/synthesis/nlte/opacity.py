@@ -84,12 +84,12 @@ def continuum(wavelength: ArrayLike, plasma: Plasma) -> tuple[NDArray[np.float64
     return absorption, scattering
 
 
-def _h_minus_bound_free(micron):
+def _h_minus_bound_free(micron: NDArray[np.float64]) -> NDArray[np.float64]:
     x = np.sqrt(np.maximum(1.0 / micron - 1.0 / _THRESHOLD, 0.0))
     return 1e-18 * micron**3 * x**3 * np.polynomial.polynomial.polyval(x, _BOUND_FREE)
 
 
-def _h_minus_free_free(micron, temperature):
+def _h_minus_free_free(micron: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray[np.float64]:
     """Per hydrogen atom and unit electron pressure, stimulated emission included, cm4 dyn-1."""
     powers = np.concatenate([micron**2, micron**0, micron**-1, micron**-2, micron**-3, micron**-4], axis=1)
     theta = (5040.0 / temperature) ** ((np.arange(6)[:, None] + 2.0) / 2.0)
@@ -97,7 +97,7 @@ def _h_minus_free_free(micron, temperature):
     return 1e-29 * terms @ theta
 
 
-def _hydrogen_bound_free(micron, kt):
+def _hydrogen_bound_free(micron: NDArray[np.float64], kt: NDArray[np.float64]) -> NDArray[np.float64]:
     """Per hydrogen atom, before stimulated emission; levels beyond `_LEVELS` merge into a continuum."""
     ryd = RYDBERG_HYDROGEN * ELECTRON_VOLT
     n = np.arange(1, _LEVELS + 1)
@@ -107,7 +107,7 @@ def _hydrogen_bound_free(micron, kt):
     return edges @ occupied + 2.0 * _KRAMERS / (2.0 * ryd / kt) * (micron / _EDGE) ** 3 * high
 
 
-def _metals(wavelength, plasma):
+def _metals(wavelength: NDArray[np.float64], plasma: Plasma) -> NDArray[np.float64]:
     """Bound-free absorption of metals and dissociation of molecules, before stimulated emission, cm-1."""
     table = load("photoionisation")
     nodes = table["temperature"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
 
 N_ANGLES = 3
 _nodes, _weights = np.polynomial.legendre.leggauss(N_ANGLES)
@@ -16,13 +19,13 @@ _OPAQUE = 18.0  # optical depth beyond which nothing reaches the surface
 _THICK = 3000.0  # optical depth of a single step that counts as infinite
 
 
-def tau_weights(log_tau: NDArray[np.float64], reference_opacity: NDArray[np.float64]) -> NDArray[np.float64]:
+def tau_weights(log_tau: Floats, reference_opacity: Floats) -> Floats:
     """d tau / d log tau5000 per unit opacity, shape (n_depth,): tau5000 ln 10 / opacity at 5000 angstrom."""
     return 10.0**log_tau * math.log(10.0) / reference_opacity
 
 
 @numba.njit(cache=True, inline="always")
-def _linear_weights(t):
+def _linear_weights(t: float) -> tuple[float, float, float]:
     """Transmission over optical depth `t`, and the weights of the near and far source function, linear between."""
     if t < 1e-3:
         return 1.0 - t + 0.5 * t * t, 0.5 * t - t * t / 6.0, 0.5 * t - t * t / 3.0
@@ -32,7 +35,9 @@ def _linear_weights(t):
 
 
 @numba.njit(cache=True, fastmath=True)
-def _surface_flux(source, opacity, log_tau, weight, mu, mu_weights, work):
+def _surface_flux(
+    source: Floats, opacity: Floats, log_tau: Floats, weight: Floats, mu: Floats, mu_weights: Floats, work: Floats
+) -> float:
     """Flux at one wavelength from `source` and `opacity` (n_depth,); `work` (3, n_depth) is overwritten.
 
     The inner loop carries nothing from depth to depth, so that the compiler can use vector instructions: hence the
@@ -74,7 +79,9 @@ def _surface_flux(source, opacity, log_tau, weight, mu, mu_weights, work):
 
 
 @numba.njit(cache=True, fastmath=True)
-def emergent_flux(source, opacity, log_tau, weight, mu, mu_weights, flux):
+def emergent_flux(
+    source: Floats, opacity: Floats, log_tau: Floats, weight: Floats, mu: Floats, mu_weights: Floats, flux: Floats
+) -> None:
     """Flux (2 pi int I mu dmu) at the surface for every wavelength, written to `flux` (n_wavelength,).
 
     `source` and `opacity`, shape (n_wavelength, n_depth); `weight` from `tau_weights`. The source function is linear
@@ -86,7 +93,9 @@ def emergent_flux(source, opacity, log_tau, weight, mu, mu_weights, flux):
 
 
 @numba.njit(cache=True, fastmath=True)
-def _eddington(emitted, scattering, opacity, spacing, weight, work, mean):
+def _eddington(
+    emitted: Floats, scattering: Floats, opacity: Floats, spacing: Floats, weight: Floats, work: Floats, mean: Floats
+) -> None:
     """Mean intensity in Eddington's approximation at one wavelength, written to `mean`; all (n_depth,).
 
     ``d2J/dtau2 = 3 (J - S)`` with ``S = (emitted + scattering J) / opacity``, nothing falling in from outside and
@@ -117,9 +126,9 @@ def _eddington(emitted, scattering, opacity, spacing, weight, work, mean):
 
 @numba.njit(cache=True, fastmath=True)
 def line_flux(
-    wavelength, nodes, absorption, scattering, planck, continuum_mean,
-    line_opacity, excess, log_tau, weight, mu, mu_weights, flux,
-):  # fmt: skip
+    wavelength: Floats, nodes: Floats, absorption: Floats, scattering: Floats, planck: Floats, continuum_mean: Floats,
+    line_opacity: Floats, excess: Floats, log_tau: Floats, weight: Floats, mu: Floats, mu_weights: Floats, flux: Floats,
+) -> None:  # fmt: skip
     """Flux with lines, written to `flux` (n_wavelength,).
 
     Continuous `absorption` and `scattering`, `planck` and the mean intensity without lines `continuum_mean`, shape
@@ -154,7 +163,7 @@ def line_flux(
 
 
 @numba.njit(cache=True, fastmath=True)
-def _lambda_matrix(step, surface_tau, mu, mu_weights):
+def _lambda_matrix(step: Floats, surface_tau: Floats, mu: Floats, mu_weights: Floats) -> Floats:
     """Matrix that turns the source function into the mean intensity, shape (n_depth, n_depth)."""
     n = len(step)
     matrix = np.zeros((n, n))
@@ -186,12 +195,12 @@ def _lambda_matrix(step, surface_tau, mu, mu_weights):
 
 
 def mean_intensity(
-    absorption: NDArray[np.float64],
-    scattering: NDArray[np.float64],
-    planck: NDArray[np.float64],
-    log_tau: NDArray[np.float64],
-    weight: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    absorption: Floats,
+    scattering: Floats,
+    planck: Floats,
+    log_tau: Floats,
+    weight: Floats,
+) -> Floats:
     """Mean intensity of the continuum with coherent isotropic scattering, shape (n_wavelength, n_depth).
 
     Solves ``S = (1 - a) B + a Lambda[S]``, with a = scattering / (absorption + scattering), as one linear system per

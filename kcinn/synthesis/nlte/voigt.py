@@ -40,7 +40,7 @@ _SCALE, _POLYNOMIAL = _rational(16)
 
 
 @numba.njit(cache=True, fastmath=True)
-def _strong(a, v):
+def _strong(a: float, v: float) -> float:
     """``w(z) = 2 p(Z)/(L - iz)^2 + (1/sqrt pi)/(L - iz)`` with ``Z = (L + iz)/(L - iz)``, z = v + i a."""
     iz = complex(-a, v)
     inverse = 1.0 / (_SCALE - iz)
@@ -52,7 +52,7 @@ def _strong(a, v):
 
 
 @numba.njit(cache=True, fastmath=True)
-def voigt(a, v):
+def voigt(a: float, v: float) -> float:
     """Voigt function H(a, v) for a >= 0 and 0 <= v, to better than 0.5 % everywhere."""
     if v >= FAR:
         return far_wing(a, v * v)
@@ -67,7 +67,7 @@ def voigt(a, v):
 
 
 @numba.njit(cache=True, fastmath=True)
-def far_wing(a, v2):
+def far_wing(a: float, v2: float) -> float:
     """H(a, v) for v^2 = `v2` beyond `FAR` Doppler widths: a Lorentzian with the next terms of its expansion."""
     inverse = 1.0 / (v2 + a * a)
     return a * _INV_SQRT_PI * inverse * (1.0 + 1.5 * inverse * (1.0 + 2.5 * inverse))

@@ -180,6 +180,7 @@ class Turbospectrum(Engine):
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """What a grid is to know of the synthesis."""
         changed = "".join(f"; A({symbol})={value:g}" for symbol, value in self.changed_abundances.items())
         return {
             "engine": self.name,
