@@ -9,7 +9,6 @@ import keras
 from tqdm import tqdm
 
 from kcinn.devices import replicas
-from kcinn.nn.tensor import Tensor
 
 WARM_UP = 200  # steps
 
@@ -31,10 +30,10 @@ class Muon(keras.optimizers.Muon):
     def __init__(self, learning_rate: Any, **kwargs: Any) -> None:
         super().__init__(learning_rate, **{"weight_decay": None, "adam_weight_decay": None, **kwargs})
 
-    def _should_use_adamw(self, variable: Tensor) -> bool:
+    def _should_use_adamw(self, variable: Any) -> bool:
         return len(variable.shape) < 2 or variable.shape[-2] == 1
 
-    def lr_adjust(self, x: Tensor) -> Tensor:
+    def lr_adjust(self, x: Any) -> Any:
         """As of one kernel."""
         return x * (self.rms_rate * max(x.shape[-2:]) ** 0.5)
 
