@@ -9,7 +9,10 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+from kcinn.errors import KcinnError
+
 CLASSES = "kcinn.model"  # importing it registers every class that a model file names
+BACKENDS = ("jax", "torch")  # that are extras
 
 
 class _WithClasses(Loader):
@@ -22,7 +25,15 @@ class _WithClasses(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
+        try:
+            self._loader.exec_module(module)
+        except ModuleNotFoundError as error:
+            if error.name not in BACKENDS:
+                raise
+            advice = (
+                f'The backend {error.name} is not installed: pip install "kcinn[{error.name}]", or unset KERAS_BACKEND'
+            )
+            raise KcinnError(advice) from error
         import_module(CLASSES)
 
 

@@ -40,6 +40,25 @@ def test_predict_twice_gives_the_same_bits(toy_model_file, spectrum_file, tmp_pa
     assert abs(table["teff"][0] - 5500.0) < 5 * table["e_teff"][0]
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_backend_that_is_not_installed_is_named(backend, spectrum_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    absent = (
+        "import sys\nfrom importlib.abc import MetaPathFinder\n"
+        "class Absent(MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {backend!r}:\n"
+        "            raise ModuleNotFoundError(name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "from kcinn.cli import main\n"
+        f"main(['predict', '4most-hrs', {str(spectrum_file)!r}, '-o', {str(tmp_path / 'out.fits')!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", absent], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2
+    assert f'pip install "kcinn[{backend}]"' in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_bad_files_end_with_status_2_and_one_line(toy_model_file, spectrum_file, tmp_path):
     wavelength = toy.INSTRUMENT.wavelength
     bad = {}

@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
-    {"errors", "registration"},
-    {"devices", "plugins", "quantity"},
+    {"errors"},
+    {"devices", "plugins", "quantity", "registration"},
     {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
     {"instrument", "label_array", "spectra", "spectra_check", "spectra_format"},
     {"grid", "grid_file", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
