@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kcinn.errors import ModelError
+
 
 def on_accelerator() -> bool:
     """Whether the active backend computes on something other than the CPU."""
@@ -34,6 +36,15 @@ def replicas() -> int:
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def check_tensorflow(what: str) -> None:
+    """Raise ModelError, which names `what` is wanted, unless Keras computes with TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(
+            f"{what} needs the TensorFlow backend; any model file loads there. Set KERAS_BACKEND=tensorflow. "
+            f"Received: {keras.backend.backend()}"
+        )
 
 
 def mean_loss(losses: Any) -> Any:

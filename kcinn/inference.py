@@ -17,7 +17,7 @@ from kcinn.errors import SpectraError
 from kcinn.flag import Flag
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
-from kcinn.preparation import prepared
+from kcinn.preparation import check_continuum, prepared
 from kcinn.spectra import Spectra
 
 BATCH = 32
@@ -27,7 +27,6 @@ FEW = 1.0 / 3.0
 POOR = 4.0  # reduced chi-square
 EDGE = 0.02
 MEASURED = ("chi_square", "velocity", "velocity_error", "outlier")  # of what `CINN.sample` says, in a catalogue
-NORMALISED = (0.2, 1.5)  # between which the median flux of a spectrum without its continuum lies
 
 
 def predict(
@@ -135,26 +134,6 @@ def predict(
 def diagnose(model: CINN, spectra: Spectra) -> dict[str, NDArray[Any]]:
     """Signal-to-noise ratio per angstrom and number of pixels that the model uses."""
     return {"snr": spectra.snr, "n_pixels": np.sum(~spectra.mask & ~model.ignored, axis=1)}
-
-
-def check_continuum(spectra: Spectra) -> None:
-    """Raise SpectraError unless all spectra are divided by their continuum."""
-    wrong = ~has_continuum_at_one(spectra)
-    if wrong.any():
-        raise SpectraError(
-            f"Flux must be divided by the continuum; {wrong.sum()} of {len(spectra)} spectra have a median flux "
-            f"outside {NORMALISED[0]} to {NORMALISED[1]}, the first is {spectra.ids[wrong][0]}. "
-            "Normalise them (`CINN.normalised`), or pass normalise=True to predict (on the command line --normalise)."
-        )
-
-
-def has_continuum_at_one(spectra: Spectra) -> NDArray[np.bool_]:
-    """Whether the median flux of each spectrum is that of one divided by its continuum, or there is none."""
-    wrong = np.zeros(len(spectra), dtype=bool)
-    some = ~spectra.mask.all(axis=1)
-    typical = np.nanmedian(np.where(spectra.mask, np.nan, spectra.flux)[some], axis=1)
-    wrong[some] = ~((typical > NORMALISED[0]) & (typical < NORMALISED[1]))
-    return ~wrong
 
 
 def flags(

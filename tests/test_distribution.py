@@ -10,7 +10,6 @@ from tensorflow_probability import distributions as tfd
 
 import kcinn
 from kcinn.errors import SpectraError
-from kcinn.export.distribution import PosteriorDistribution
 
 TRUTH = np.array([[5500.0, -0.5, 0.1], [4800.0, -1.2, 0.3]])
 N = 4000
@@ -23,7 +22,7 @@ def world():
     mask[1, 20:140] = True
     spectra = kcinn.Spectra(toy.INSTRUMENT.wavelength, flux, error=error, mask=mask, medium="air")
     posterior = kcinn.predict(model, spectra, n_samples=N, log_prob=True)
-    return model, spectra, PosteriorDistribution(model, spectra), posterior
+    return model, spectra, model.distribution(spectra), posterior
 
 
 def test_samples_are_of_the_posterior(world):
@@ -64,4 +63,4 @@ def test_spectra_with_a_continuum_are_refused(world):
     model, spectra, _, _ = world
     counts = kcinn.Spectra(spectra.wavelength, 300.0 * spectra.flux, error=spectra.error, medium="air")
     with pytest.raises(SpectraError, match="Normalise"):
-        PosteriorDistribution(model, counts)
+        model.distribution(counts)

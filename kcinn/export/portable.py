@@ -5,27 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
-from kcinn.errors import ModelError
 from kcinn.flag import Flag
-from kcinn.inference import MEASURED, NORMALISED, conditions
+from kcinn.inference import MEASURED, conditions
 from kcinn.model.cinn import CINN
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.summarise import summarise_by_sorting
 from kcinn.outlier import NOISE, NOISE_PEAK, Outlier
+from kcinn.preparation import NORMALISED
 from kcinn.spectra import Spectra
-
-
-def check_backend(what: str) -> None:
-    """Raise ModelError, which names `what` is wanted, unless Keras computes with TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        raise ModelError(
-            f"{what} needs the TensorFlow backend; any model file loads there. Set KERAS_BACKEND=tensorflow. "
-            f"Received: {keras.backend.backend()}"
-        )
 
 
 class Portable:
@@ -89,7 +79,7 @@ class Portable:
         """
         spectra, usable = self._prepared(flux, error, mask)
         encoding, _ = self._encoded(spectra)
-        return {"log_prob": _or_nan(usable, density(self.model, labels, encoding))}
+        return {"log_prob": _or_nan(usable, self.model.density_of(labels, encoding))}
 
     def _prepared(self, flux: Any, error: Any, mask: Any) -> tuple[dict[str, Any], Any]:
         """Spectra with finite numbers at bad pixels, errors that the model trusts; which rows are usable."""
@@ -142,15 +132,6 @@ class Portable:
             "n_pixels": measured["n_pixels"],
             "flag": ops.where(usable, flag, int(Flag.UNUSABLE)),
         }
-
-
-def density(model: CINN, labels: Any, encoding: Encoding) -> Any:
-    """Logarithm of the posterior density of labels ``(n, n_samples, n_labels)``; minus infinity outside the box."""
-    phi = model._to_unbounded(labels)
-    inside_box = model.density_encoded(phi, encoding) + model._log_stretch(phi)
-    lower, upper = model._edges()
-    inside = ops.all((labels >= lower) & (labels <= upper), axis=-1)
-    return ops.where(inside, inside_box, -np.inf)
 
 
 def outlier_score(outlier: Outlier, signs: dict[str, Any]) -> Any:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kcinn.devices import check_tensorflow
 from kcinn.errors import ModelError
 from kcinn.export.description import FUNCTIONS, describe
 from kcinn.export.onnx_functions import DOMAIN, OPSET, add_functions
 from kcinn.export.onnx_functions import FUNCTIONS as ONNX_FUNCTIONS
-from kcinn.export.portable import Portable, check_backend
+from kcinn.export.portable import Portable
 from kcinn.model import CINN
 
 FORMATS = ("savedmodel", "onnx")
@@ -51,7 +52,7 @@ def export_model(model: CINN, folder: str | os.PathLike[str], *, format: str = "
     folder = Path(folder)
     if format not in FORMATS:
         raise ModelError(f"format must be one of {', '.join(FORMATS)}. Received: {format!r}")
-    check_backend("Export")
+    check_tensorflow("Export")
     if format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
         raise ModelError('Export to ONNX needs tf2onnx: pip install "kcinn[onnx]"')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

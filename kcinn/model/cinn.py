@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kcinn import keras_file
 from kcinn.continuum import divided
+from kcinn.devices import check_tensorflow
 from kcinn.errors import ModelError
 from kcinn.model.likelihood import Likelihood
 from kcinn.model.network import Network
@@ -313,6 +314,33 @@ class CINN(Network):
             self.emulator, self.observe, self.full_space, self.label_space.names, arrays["flux"], inverse_variance,
             drawn["labels"].mean(axis=1), drawn["velocity"],
         )  # fmt: skip
+
+    def distribution(self, spectra: Spectra, *, resolving_power: float | None = None) -> Any:
+        """The posterior of spectra as a distribution of TensorFlow Probability, for models that are written in it.
+
+        Parameters
+        ----------
+        spectra : Spectra
+            Continuum-normalised, in the rest frame.
+        resolving_power : float, optional
+            Of the spectra, if it is higher than the instrument's.
+
+        Returns
+        -------
+        PosteriorDistribution
+            A `tfp.distributions.Distribution` of batch shape ``(n_spectra,)`` and event shape ``(n_targets,)``.
+
+        Raises
+        ------
+        ModelError
+            If Keras does not compute with TensorFlow.
+        SpectraError
+            As `predict`.
+        """
+        check_tensorflow("A distribution of TensorFlow Probability")
+        from kcinn.model.distribution import PosteriorDistribution
+
+        return PosteriorDistribution(self, spectra, resolving_power=resolving_power)
 
     def log_prior(self, labels: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Logarithm of the training's prior, up to a constant: zero where a star is plausible, else minus infinity.

@@ -267,6 +267,13 @@ class Network(keras.Model):
         centre = self._centre(encoding)[:, None]
         return centre + ops.subtract(phi, centre) / self.widths(encoding.snr)[:, None]
 
+    def density_of(self, labels: Tensor, encoding: Encoding) -> Tensor:
+        """Log density of labels ``(n, n_samples, n_targets)`` in their units; minus infinity outside the box."""
+        phi = self._to_unbounded(labels)
+        lower, upper = self._edges()
+        inside = ops.all((labels >= lower) & (labels <= upper), axis=-1)
+        return ops.where(inside, self.density_encoded(phi, encoding) + self._log_stretch(phi), -np.inf)
+
     def call(self, inputs: dict[str, Tensor]) -> Tensor:
         phi = self._to_unbounded(inputs["labels"])
         return self.log_density(phi, inputs["flux"], inputs["error"], inputs["mask"]) + self._log_stretch(phi)

@@ -14,11 +14,11 @@ from kcinn.catalogue import label_values
 from kcinn.devices import on_accelerator
 from kcinn.errors import SpectraError
 from kcinn.flag import Flag
-from kcinn.inference import MEASURED, diagnose, flags, has_continuum_at_one
+from kcinn.inference import MEASURED, diagnose, flags
 from kcinn.model import CINN, load
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.summarise import summarise
-from kcinn.preparation import prepared
+from kcinn.preparation import has_continuum_at_one, prepared
 from kcinn.spectra import Spectra
 from kcinn.survey.columns import row_type
 from kcinn.survey.manifest import Manifest

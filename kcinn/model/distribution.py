@@ -8,11 +8,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kcinn.export.portable import check_backend, density
-from kcinn.inference import check_continuum
-from kcinn.model import CINN
+from kcinn.model.cinn import CINN
 from kcinn.nn.encoder import Encoding
-from kcinn.preparation import prepared
+from kcinn.preparation import check_continuum, prepared
 from kcinn.spectra import Spectra
 
 
@@ -20,7 +18,8 @@ class PosteriorDistribution(tfd.Distribution):
     """The posterior of labels in their units, given spectra, for models written in TensorFlow Probability.
 
     `sample` and `log_prob` are those of `kcinn.predict`, from any seed and at any labels, and gradients flow through
-    both. The batch shape is ``(n_spectra,)``, the event shape ``(n_labels,)``. Spectra are encoded once.
+    both. The batch shape is ``(n_spectra,)``, the event shape ``(n_labels,)``. Spectra are encoded once. Made by
+    `CINN.distribution`.
 
     Parameters
     ----------
@@ -35,8 +34,6 @@ class PosteriorDistribution(tfd.Distribution):
 
     Raises
     ------
-    ModelError
-        If the backend of Keras is not TensorFlow.
     SpectraError
         If the spectra cannot be used, or one of them is not normalised.
     """
@@ -45,7 +42,6 @@ class PosteriorDistribution(tfd.Distribution):
         self, model: CINN, spectra: Spectra, *, resolving_power: float | None = None, name: str = "posterior"
     ) -> None:
         parameters = {"model": model, "spectra": spectra, "resolving_power": resolving_power, "name": name}
-        check_backend("A distribution of TensorFlow Probability")
         spectra = prepared(spectra, model.instrument, resolving_power=resolving_power)
         check_continuum(spectra)
         assert spectra.error is not None
@@ -74,5 +70,5 @@ class PosteriorDistribution(tfd.Distribution):
         one = tf.concat([self.batch_shape, self.event_shape], axis=0)
         value = tf.broadcast_to(value, tf.broadcast_dynamic_shape(tf.shape(value), one))
         samples = tf.transpose(tf.reshape(value, tf.concat([[-1], one], axis=0)), [1, 0, 2])
-        found = density(self.model, samples, self.encoding)
+        found = self.model.density_of(samples, self.encoding)
         return tf.reshape(tf.transpose(found), tf.shape(value)[:-1])
