@@ -119,8 +119,9 @@ def test_one_row_per_spectrum(tmp_path):
         read(write_fits(tmp_path / "others.fits", table(three, "em.wl")))
 
 
-def test_linear_image_with_error_extension(tmp_path):
-    sigma = fits.ImageHDU(ERROR.astype("f4"), name="SIGMA")
+@pytest.mark.parametrize(("name", "power"), [("SIGMA", 1.0), ("IVAR", -2.0), ("VARIANCE", 2.0)])
+def test_linear_image_with_error_extension(name, power, tmp_path):
+    sigma = fits.ImageHDU((ERROR**power).astype("f4"), name=name)
     header = {"CRVAL1": 500.0, "CDELT1": 0.01, "CUNIT1": "NM", "CTYPE1": "AWAV"}
     check(read(write_fits(tmp_path / "star.fits", image(**header), sigma)), mask=False)
 

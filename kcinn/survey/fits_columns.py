@@ -48,6 +48,11 @@ def error_from_ivar(inverse_variance: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(good, 1.0 / np.sqrt(np.where(good, inverse_variance, 1.0)), np.inf)
 
 
+def error_from_variance(variance: NDArray[Any]) -> NDArray[np.float64]:
+    """Error of pixels with a variance; NaN where that is not positive."""
+    return np.sqrt(np.where(variance > 0, variance, np.nan))
+
+
 def angstroms(unit: str | None) -> float:
     """Angstroms in a header's wavelength unit; angstrom if it is missing."""
     if not unit or not str(unit).strip():

@@ -26,6 +26,7 @@ from kcinn.survey.fits_columns import (
     angstroms,
     column,
     error_from_ivar,
+    error_from_variance,
     own_error_names,
     stated_medium,
 )
@@ -128,8 +129,7 @@ def _table_error(
     elif (number := column(hdu, IVAR_NAMES)) is not None:
         error = error_from_ivar(values(number).astype(np.float64))
     elif (number := column(hdu, VARIANCE_NAMES)) is not None:
-        variance = values(number).astype(np.float64)
-        error = np.sqrt(np.where(variance > 0, variance, np.nan))
+        error = error_from_variance(values(number).astype(np.float64))
     else:
         return None
     raw = column(hdu, RAW_NAMES)
@@ -160,6 +160,8 @@ def _from_image(hdu: fits.PrimaryHDU | fits.ImageHDU, hdus: fits.HDUList) -> dic
                 spectrum["error"] = np.asarray(other.data, dtype=np.float64).ravel()
             elif other.name.upper() in IVAR_NAMES:
                 spectrum["error"] = error_from_ivar(np.asarray(other.data, dtype=np.float64).ravel())
+            elif other.name.upper() in VARIANCE_NAMES:
+                spectrum["error"] = error_from_variance(np.asarray(other.data, dtype=np.float64).ravel())
             elif other.name.upper() in QUALITY_NAMES:
                 spectrum["mask"] = np.asarray(other.data).ravel() != 0
     spectrum["medium"] = "air" if kind == "AWAV" else stated_medium(header)
