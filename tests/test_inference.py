@@ -121,7 +121,9 @@ def test_errors_smaller_than_any_in_the_training_count_as_the_smallest(toy_model
         predict(toy_model, Spectra(toy.INSTRUMENT.wavelength, flux, error=e, medium="air"), n_samples=N_SAMPLES)
         for e in (error, error / 30.0)
     )
-    np.testing.assert_allclose(boasted.samples, believed.samples, rtol=1e-5)
+    # the fit's cost in single precision, and with it the best fit, is known to about a hundredth of the error
+    apart = np.abs(boasted.samples - believed.samples) / believed.samples.std(axis=1, keepdims=True)
+    assert apart.max() < 0.05
     assert boasted.flag[0] & Flag.SNR_RANGE
 
 
