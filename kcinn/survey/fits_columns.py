@@ -27,6 +27,7 @@ ERROR_NAMES = (
 OWN_ERROR = ("ERR_{}", "{}_ERR", "{}_ERROR", "E_{}", "SIGMA_{}", "{}_SIGMA")  # of a flux of that name
 IVAR_NAMES = ("FLUX_IVAR", "IVAR")
 VARIANCE_NAMES = ("VARIANCE", "VAR", "FLUX_VAR", "FLUX_VARIANCE")
+UNCERTAINTY_NAMES = (*ERROR_NAMES, *IVAR_NAMES, *VARIANCE_NAMES)  # see `error_named`
 QUALITY_NAMES = ("QUAL", "QUALITY", "MASK", "FLAG")
 
 
@@ -42,15 +43,15 @@ def own_error_names(flux_name: str) -> tuple[str, ...]:
     return tuple(pattern.format(stem) for stem in dict.fromkeys(stems) for pattern in OWN_ERROR)
 
 
-def error_from_ivar(inverse_variance: NDArray[Any]) -> NDArray[np.float64]:
-    """Error of pixels with an inverse variance; infinity where that is not positive."""
-    good = inverse_variance > 0
-    return np.where(good, 1.0 / np.sqrt(np.where(good, inverse_variance, 1.0)), np.inf)
-
-
-def error_from_variance(variance: NDArray[Any]) -> NDArray[np.float64]:
-    """Error of pixels with a variance; NaN where that is not positive."""
-    return np.sqrt(np.where(variance > 0, variance, np.nan))
+def error_named(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    """The error of pixels, from values that are called so; no finite number where a variance is not positive."""
+    values = np.asarray(values, dtype=np.float64)
+    if name in IVAR_NAMES:
+        good = values > 0
+        return np.where(good, 1.0 / np.sqrt(np.where(good, values, 1.0)), np.inf)
+    if name in VARIANCE_NAMES:
+        return np.sqrt(np.where(values > 0, values, np.nan))
+    return values
 
 
 def angstroms(unit: str | None) -> float:

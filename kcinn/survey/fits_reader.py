@@ -15,18 +15,15 @@ from numpy.typing import NDArray
 
 from kcinn.errors import SpectraError
 from kcinn.survey.fits_columns import (
-    ERROR_NAMES,
     FLUX_NAMES,
-    IVAR_NAMES,
     LOG_NAMES,
     QUALITY_NAMES,
     RAW_NAMES,
-    VARIANCE_NAMES,
+    UNCERTAINTY_NAMES,
     WAVELENGTH_NAMES,
     angstroms,
     column,
-    error_from_ivar,
-    error_from_variance,
+    error_named,
     own_error_names,
     stated_medium,
 )
@@ -124,14 +121,10 @@ def _table_error(
     own = column(hdu, own_error_names(hdu.columns.names[flux_number].upper()))
     if own is not None:
         return values(own).astype(np.float64)
-    if (number := column(hdu, ERROR_NAMES)) is not None:
-        error = values(number).astype(np.float64)
-    elif (number := column(hdu, IVAR_NAMES)) is not None:
-        error = error_from_ivar(values(number).astype(np.float64))
-    elif (number := column(hdu, VARIANCE_NAMES)) is not None:
-        error = error_from_variance(values(number).astype(np.float64))
-    else:
+    number = column(hdu, UNCERTAINTY_NAMES)
+    if number is None:
         return None
+    error = error_named(hdu.columns.names[number].upper(), values(number))
     raw = column(hdu, RAW_NAMES)
     if raw is None or raw == flux_number:
         return error
@@ -156,12 +149,8 @@ def _from_image(hdu: fits.PrimaryHDU | fits.ImageHDU, hdus: fits.HDUList) -> dic
     spectrum: dict[str, Any] = {"wavelength": wavelength * angstroms(header.get("CUNIT1")), "flux": data.ravel()}
     for other in hdus:
         if other is not hdu and other.is_image and other.header.get("NAXIS", 0) and other.data.size == data.size:
-            if other.name.upper() in (*ERROR_NAMES, SIGMA_OF.get(hdu.name.lower())):
-                spectrum["error"] = np.asarray(other.data, dtype=np.float64).ravel()
-            elif other.name.upper() in IVAR_NAMES:
-                spectrum["error"] = error_from_ivar(np.asarray(other.data, dtype=np.float64).ravel())
-            elif other.name.upper() in VARIANCE_NAMES:
-                spectrum["error"] = error_from_variance(np.asarray(other.data, dtype=np.float64).ravel())
+            if other.name.upper() in (*UNCERTAINTY_NAMES, SIGMA_OF.get(hdu.name.lower())):
+                spectrum["error"] = error_named(other.name.upper(), other.data).ravel()
             elif other.name.upper() in QUALITY_NAMES:
                 spectrum["mask"] = np.asarray(other.data).ravel() != 0
     spectrum["medium"] = "air" if kind == "AWAV" else stated_medium(header)

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from kcinn.errors import SpectraError
 from kcinn.survey.fits_columns import (
-    ERROR_NAMES,
     FLUX_NAMES,
-    IVAR_NAMES,
     QUALITY_NAMES,
+    UNCERTAINTY_NAMES,
     angstroms,
     column,
-    error_from_ivar,
+    error_named,
     stated_medium,
 )
 
@@ -55,11 +54,10 @@ def from_spectab(hdus: fits.HDUList) -> dict[str, Any]:
         "medium": _medium(spectab, number),
         "frame": str(spectab.header.get("SPECSYS", hdus[0].header.get("SPECSYS", ""))).strip().upper(),
     }
-    error, ivar, quality = (column(spectab, names) for names in (ERROR_NAMES, IVAR_NAMES, QUALITY_NAMES))
-    if error is not None:
-        spectrum["error"] = np.atleast_2d(spectab.data.field(error))[science]
-    elif ivar is not None:
-        spectrum["error"] = error_from_ivar(np.atleast_2d(spectab.data.field(ivar))[science])
+    uncertainty, quality = column(spectab, UNCERTAINTY_NAMES), column(spectab, QUALITY_NAMES)
+    if uncertainty is not None:
+        name = spectab.columns.names[uncertainty].upper()
+        spectrum["error"] = error_named(name, np.atleast_2d(spectab.data.field(uncertainty))[science])
     if quality is not None:
         spectrum["mask"] = np.atleast_2d(spectab.data.field(quality))[science] != 0
     return spectrum
