@@ -214,6 +214,64 @@ class SyntheticGrid:
             raise GridError(f"A grid of {len(stars)} stars is too small to be split into fractions {fractions}")
         return parts
 
+    def joined(self, other: SyntheticGrid) -> SyntheticGrid:
+        """The spectra of this grid and, after them, those of another: no longer draws from this one's prior.
+
+        The other's box may be narrower. If this grid is compressed, so are the other's spectra, to its components.
+
+        Parameters
+        ----------
+        other : SyntheticGrid
+
+        Returns
+        -------
+        SyntheticGrid
+
+        Raises
+        ------
+        GridError
+            If the other's labels, pixels or engine differ, or a label is outside this grid's box.
+        """
+        self._check_alike(other)
+        columns = [other.label_space.index(name) for name in self.label_space.names]
+        labels = np.concatenate([self.labels, other.labels[:, columns]])
+        star = np.concatenate([self.star, self.star.max() + 1 + other.star - other.star.min()])
+        if self._flux is not None:
+            spectra: dict[str, Any] = {"flux": np.concatenate([self._flux, other.flux()])}
+        else:
+            assert self.coefficients is not None
+            spectra = {"coefficients": np.concatenate([self.coefficients, self._coefficients_of(other)])}
+            spectra |= {"basis": self.basis, "mean": self.mean, "reconstruction_error": self.reconstruction_error}
+        return SyntheticGrid(self.instrument, self.label_space, labels, **spectra, star=star, metadata=self.metadata)
+
+    def _check_alike(self, other: SyntheticGrid) -> None:
+        names, theirs = self.label_space.names, other.label_space.names
+        if set(theirs) != set(names):
+            raise GridError(
+                f"Grids to be joined need the same labels, {', '.join(names)}. Received: {', '.join(theirs)}"
+            )
+        if not np.array_equal(other.wavelength, self.wavelength) or other.instrument.medium != self.instrument.medium:
+            raise GridError(f"Both grids must be on the pixels of {self.instrument}. Received: {other.instrument}")
+        for key in ("engine", "engine_version"):
+            if other.metadata.get(key) != self.metadata.get(key):
+                raise GridError(
+                    f"Both grids must be of one engine, here {key} {self.metadata.get(key)}. "
+                    f"Received: {other.metadata.get(key)}"
+                )
+        inside = self.label_space.contains(other.labels[:, [other.label_space.index(name) for name in names]])
+        if not inside.all():
+            raise GridError(f"{np.sum(~inside)} of {len(other)} spectra lie outside the box {self.label_space}.")
+
+    def _coefficients_of(self, other: SyntheticGrid) -> NDArray[np.float32]:
+        """Coefficients of another grid's spectra in this one's components, ``(n, n_components)``."""
+        assert self.basis is not None and self.mean is not None
+        weight = np.sqrt(self.instrument.pixel_width).astype(np.float32)
+        weighted = self.basis * weight
+        # rounded in the file, the components are orthogonal almost only
+        inverse = np.linalg.inv((weighted @ weighted.T).astype(np.float64)).astype(np.float32)
+        pieces = (other.flux(slice(start, start + 1000)) for start in range(0, len(other), 1000))
+        return np.concatenate([((piece - self.mean) * weight) @ weighted.T @ inverse for piece in pieces])
+
     def principal_components(self, n_components: int, *, n_max: int = 6000, seed: int = 0) -> SyntheticGrid:
         """The same grid as principal components.
 

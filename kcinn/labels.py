@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -177,6 +177,34 @@ class LabelSpace:
         """
         left_out = {self.index(name) for name in names}
         return LabelSpace(label for i, label in enumerate(self.labels) if i not in left_out)
+
+    def within(self, name: str, lower: float, upper: float) -> LabelSpace:
+        """The label space with a narrower box of one label.
+
+        Parameters
+        ----------
+        name : str
+        lower, upper : float
+            Edges of its prior, in the label's unit.
+
+        Returns
+        -------
+        LabelSpace
+
+        Raises
+        ------
+        LabelError
+            If there is no such label, or the edges are not ascending or lie outside its box.
+        """
+        labels = list(self.labels)
+        label = labels[self.index(name)]
+        if not label.lower <= lower < upper <= label.upper:
+            raise LabelError(
+                f"{name} goes from {label.lower:g} to {label.upper:g} {label.unit}; a narrower box has ascending edges "
+                f"inside these. Received: {lower:g} to {upper:g}"
+            )
+        labels[self.index(name)] = replace(label, lower=lower, upper=upper)
+        return LabelSpace(labels)
 
     def contains(self, values: ArrayLike) -> NDArray[np.bool_]:
         """Whether each row of `values`, shape ``(..., n_labels)``, lies inside the box.

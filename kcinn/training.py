@@ -38,6 +38,7 @@ N_START = 1024  # spectra among which the Fisher encoder seeks its start
 def fit(
     grid: SyntheticGrid,
     *,
+    emulator_grid: SyntheticGrid | None = None,
     instrument: Instrument | str | None = None,
     labels: Sequence[str] | None = None,
     observation: Observation | None = None,
@@ -63,6 +64,10 @@ def fit(
     Parameters
     ----------
     grid : SyntheticGrid
+        Its labels are draws from the prior.
+    emulator_grid : SyntheticGrid, optional
+        Further spectra, anywhere in the grid's box, of which the emulator alone learns: where its error is largest, as
+        for cool stars.
     instrument : Instrument or str, optional
         By default that of the grid; or one whose arms are among those of the grid.
     labels : sequence of str, optional
@@ -90,7 +95,7 @@ def fit(
     Raises
     ------
     GridError
-        If the grid is too small or does not cover the instrument.
+        If the grid is too small or does not cover the instrument, or `emulator_grid` is of another kind.
     LabelError
         If a label is not in the grid.
     KcinnError
@@ -101,10 +106,12 @@ def fit(
         raise KcinnError(f"validation is a share of the stars between 0 and 0.5. Received: {validation}")
     if instrument is not None:
         grid = grid.on(Instrument.load(instrument) if isinstance(instrument, str) else instrument)
+    further = None if emulator_grid is None else emulator_grid.on(grid.instrument)
     targets = list(labels or grid.label_space.names)
     grid.label_space.subset(targets)
     plan = {
         "grid": [len(grid), float(grid.labels.sum()), grid.label_space.get_config()],
+        "emulator_grid": None if further is None else [len(further), float(further.labels.sum())],
         "instrument": grid.instrument.get_config(),
         "targets": targets,
         "observation": observation.get_config(),
@@ -120,8 +127,10 @@ def fit(
     model = _new_model(grid, targets, observation, config, seed)
     seconds = time.perf_counter()
     steps, emulator_batch = config.emulator_steps, config.emulator_batch
-    model.emulator.learn(parts[0], parts[1], steps=steps, batch_size=emulator_batch, folder=folder, verbose=verbose)
+    stars = parts[0] if further is None else parts[0].joined(further)
+    model.emulator.learn(stars, parts[1], steps=steps, batch_size=emulator_batch, folder=folder, verbose=verbose)
     summary = model.summary_of_training
+    summary["emulator_spectra"] = len(stars)
     summary |= {"emulator_rms": model.emulator.rms, "emulator_rms_median": model.emulator.median_rms}
     summary["emulator_seconds"] = time.perf_counter() - seconds
     logger.info("Emulator: rms error %.4f, %.0f s", summary["emulator_rms"], summary["emulator_seconds"])

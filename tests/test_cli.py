@@ -116,6 +116,7 @@ def test_info(toy_model_file, tmp_path):
         (["synthesize", "--n", "4", "--instrument", "hubble", "-o", "{}/g.h5"], "4most-hrs"),
         (["synthesize", "--n", "0", "-o", "{}/g.h5"], "range"),
         (["synthesize", "--n", "4", "--without", "overshoot", "-o", "{}/g.h5"], "teff, logg, fe_h"),
+        (["synthesize", "--n", "4", "--within", "teff", "3000", "4800", "-o", "{}/g.h5"], "4000 to 7000 K"),
         (["fit", "{}/none.h5", "-o", "{}/m.keras"], "no such"),
         (["fit", "{}/none.h5", "-o", "{}/m.pkl"], ".keras"),
         (["predcit"], "No such command"),

@@ -35,6 +35,16 @@ def test_a_space_without_some_labels_keeps_the_order_of_the_others():
         LABELS.without(["tef"])
 
 
+def test_a_narrower_box_of_one_label_leaves_the_others():
+    cool = toy.SPACE.within("teff", 4000.0, 4800.0)
+    assert (
+        cool.labels[0] == Label("teff", "K", 4000.0, 4800.0, r"T_{\rm eff}") and cool.labels[1:] == toy.SPACE.labels[1:]
+    )
+    for edges in ((3900.0, 4800.0), (4800.0, 4800.0), (4800.0, 7100.0)):
+        with pytest.raises(LabelError, match="4000 to 7000 K"):
+            toy.SPACE.within("teff", *edges)
+
+
 def test_label_errors_name_the_valid_labels():
     with pytest.raises(LabelError, match=r"'tef'.*teff, fe_h"):
         toy.SPACE.index("tef")
@@ -118,6 +128,53 @@ def test_grid_on_one_of_its_arms(components):
         np.testing.assert_allclose(norm, np.diag(np.diag(norm)), atol=1e-3)
     with pytest.raises(GridError, match="does not hold"):
         grid.on(Instrument.load("giraffe-hr15n"))
+
+
+def cool_grid(n=40, seed=5):
+    """Stars of a part of the toy's box, their labels in another order."""
+    space = toy.SPACE.within("teff", 4000.0, 4800.0)
+    labels = space.lower + (space.upper - space.lower) * np.random.default_rng(seed).random((n, 3))
+    order = ["mg_fe", "teff", "fe_h"]
+    columns = [space.index(name) for name in order]
+    star = np.repeat(np.arange(n // 2), 2)
+    metadata = {"engine": "toy"}
+    return SyntheticGrid(
+        toy.INSTRUMENT, space.subset(order), labels[:, columns], flux=toy.flux(labels), star=star, metadata=metadata
+    )
+
+
+@pytest.mark.parametrize("components", [None, 24])
+@pytest.mark.parametrize("components_of_the_other", [None, 24])
+def test_joined_grids_hold_the_spectra_of_both(components, components_of_the_other):
+    """Whichever is compressed: what is lost is what the components of a grid leave out of its own spectra too."""
+    grid, other = toy.grid(300), cool_grid()
+    if components:
+        grid = grid.principal_components(components)
+    if components_of_the_other:
+        other = other.principal_components(components_of_the_other)
+    both = grid.joined(other)
+    assert both.label_space == toy.SPACE and len(both) == 340 and both.compressed == bool(components)
+    np.testing.assert_array_equal(both.flux(slice(0, 300)), grid.flux())
+    np.testing.assert_array_equal(both.labels[300:, 0], other.labels[:, 1])
+    difference = both.flux(slice(300, 340)) - other.flux()
+    assert np.sqrt(np.mean(difference**2)) <= 3.0 * grid.reconstruction_error
+    assert len(np.unique(both.star)) == 320 and not set(both.star[:300]) & set(both.star[300:])
+
+
+def test_grids_that_cannot_be_joined_are_refused():
+    grid, other = toy.grid(30), cool_grid()
+    with pytest.raises(GridError, match="lie outside the box"):
+        other.joined(grid)
+    for changed, reason in (
+        (grid.on(Instrument("blue", toy.INSTRUMENT.arms[:1], medium="air")), "pixels"),
+        (SyntheticGrid(toy.INSTRUMENT, toy.SPACE, grid.labels, flux=grid.flux()), "engine toy"),
+        (
+            SyntheticGrid(toy.INSTRUMENT, toy.SPACE.without(["teff"]), grid.labels[:, 1:], flux=grid.flux()),
+            "same labels",
+        ),
+    ):
+        with pytest.raises(GridError, match=reason):
+            grid.joined(changed)
 
 
 def test_files_that_are_no_grid(tmp_path):

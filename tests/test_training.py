@@ -69,6 +69,19 @@ def test_a_subset_of_labels_marginalises_the_others(toy_model, tmp_path):
         np.testing.assert_array_equal(saved, trained)
 
 
+def test_further_spectra_for_the_emulator_make_it_better_where_they_are():
+    """Few stars of the prior, and many of its cool end for the emulator alone."""
+    cool, truth = (
+        stars.subset(stars.labels[:, 0] < 4500.0) for stars in (toy.grid(3000, seed=11), toy.grid(600, seed=12))
+    )
+    config, error = dataclasses.replace(FAST, draws=512), []
+    for further in (None, cool):
+        model = fit(toy.grid(150), emulator_grid=further, config=config, epochs=1, batch_size=256, verbose=0)
+        error.append(np.sqrt(np.mean((model.emulator.spectrum(truth.labels) - truth.flux()) ** 2)))
+    assert error[1] < 0.5 * error[0]
+    assert model.summary_of_training["spectra"] == 150
+
+
 @pytest.mark.parametrize("encoder", ["dense", "conv"])
 def test_learned_encoder_learns(encoder, tmp_path):
     config = dataclasses.replace(FAST, encoder=encoder, depth=3, width=48, base="conditional", weight_decay=1e-4)

@@ -28,8 +28,8 @@ spectra of {stars} stars with `tools/train_model.py`. Load it with `kcinn.load("
 - Labels and their prior, uniform inside the region of plausible stars: {labels}.
 - What it expects: spectra normalised, continuum right to {continuum:.0%}, at rest to {velocity:g} km/s, S/N {low:g} to
   {high:g} per angstrom.
-- Emulator: rms error {emulator_rms:.4f} of the continuum on stars that it has not seen, {emulator_rms_median:.4f} for
-  the median star.
+- Emulator: learned from {emulator_spectra} spectra; rms error {emulator_rms:.4f} of the continuum on stars of the prior
+  that it has not seen, {emulator_rms_median:.4f} for the median star.
 - Training: {seconds:.0f} s.
 - Calibration: on {n_calibrating} other stars.
 
@@ -91,7 +91,7 @@ def write(model: CINN, test: SyntheticGrid, folder: Path, n_calibrating: int) ->
         rows=rows,
         **{
             key: model.summary_of_training[key]
-            for key in ("spectra", "stars", "emulator_rms", "emulator_rms_median", "seconds")
+            for key in ("spectra", "stars", "emulator_spectra", "emulator_rms", "emulator_rms_median", "seconds")
         },
     )
     (folder / f"{name}.md").write_text(card, encoding="utf-8")

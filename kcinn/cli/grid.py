@@ -31,25 +31,33 @@ from kcinn.errors import KcinnError
 @click.option(
     "--without", multiple=True, metavar="LABEL", help="Leave a label out; the engine has a value for it. Repeat."
 )
+@click.option(
+    "--within", nargs=3, type=(str, float, float), multiple=True, metavar="LABEL LOWER UPPER",
+    help="Only stars of this part of a label's box. Repeat.",
+)  # fmt: skip
 @PROCESSES
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, callback=in_a_folder)
 @SEED
 @QUIET
 def synthesize(
     n: int, instrument: str, draws: int, components: int | None, nlte: bool, engine: str, config: Path | None,
-    without: tuple[str, ...], processes: int, output: Path, seed: int, quiet: bool,
+    without: tuple[str, ...], within: tuple[tuple[str, float, float], ...], processes: int, output: Path, seed: int,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Compute a grid of synthetic spectra. Started again after a kill, it goes on where it stopped."""
     from kcinn.synthesis.synthesize import known_labels
     from kcinn.synthesis.synthesize import synthesize as run
 
     made_by = _engine(engine, config, nlte)
+    space = known_labels(made_by).without(without)
+    for name, lower, upper in within:
+        space = space.within(name, lower, upper)
     grid = run(
         output,
         n=n,
         instrument=instrument,
         engine=made_by,
-        label_space=known_labels(made_by).without(without),
+        label_space=space,
         draws=draws,
         components=components,
         processes=processes,

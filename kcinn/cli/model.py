@@ -17,6 +17,7 @@ from kcinn.errors import KcinnError
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="model.keras", show_default=True,
     callback=in_a_folder,
 )  # fmt: skip
+@click.option("--emulator-grid", type=click.Path(path_type=Path), help="Further spectra for the emulator alone.")
 @click.option("--instrument", help="Built-in name or TOML file, if other than the grid's.")
 @click.option("--label", "labels", multiple=True, help="Infer this label; repeat. By default all of the grid.")
 @click.option("--encoder", type=click.Choice(["fisher", "dense", "conv"]), default="fisher", show_default=True)
@@ -27,8 +28,8 @@ from kcinn.errors import KcinnError
 @SEED
 @QUIET
 def fit(
-    grid: Path, output: Path, instrument: str | None, labels: tuple[str, ...], encoder: str, snr: tuple[float, float],
-    epochs: int, checkpoint: Path | None, resume: bool, seed: int, quiet: bool,
+    grid: Path, output: Path, emulator_grid: Path | None, instrument: str | None, labels: tuple[str, ...],
+    encoder: str, snr: tuple[float, float], epochs: int, checkpoint: Path | None, resume: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a model on a grid of synthetic spectra."""
     from kcinn.grid import SyntheticGrid
@@ -42,6 +43,7 @@ def fit(
 
     model = run(
         synthetic,
+        emulator_grid=None if emulator_grid is None else SyntheticGrid.open(emulator_grid),
         instrument=instrument,
         labels=labels or None,
         observation=Observation(snr=snr),
