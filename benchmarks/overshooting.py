@@ -15,7 +15,7 @@ import numpy as np
 import kcinn
 from kcinn.check.stars import test_stars
 from kcinn.model.mock import mock_spectra
-from kcinn.reweighting import resample
+from kcinn.reweighting import effective_size, resample
 
 KNOWN = 0.05
 SHOWN = ("teff", "logg", "fe_h", "vmic", "mg_fe", "ca_fe", "ti_fe")
@@ -38,9 +38,10 @@ def main() -> None:
     for snr in options.snr:
         spectra = mock_spectra(stars.grid, model.observation.at(snr), seed=options.seed)
         free = kcinn.predict(model, spectra, n_samples=4096, gap=False, verbose=1)
-        drawn = resample(-0.5 * ((free.label("overshooting") - truth[:, None]) / KNOWN) ** 2)
+        log_weight = -0.5 * ((free.label("overshooting") - truth[:, None]) / KNOWN) ** 2
+        drawn, size = resample(log_weight), effective_size(log_weight, free.samples)
         known = np.take_along_axis(free.samples, drawn.place[:, :, None], axis=1)
-        print(f"S/N {snr:g}, effective samples {np.median(drawn.ess):.0f} in the median")
+        print(f"S/N {snr:g}, effective samples {np.median(size):.0f} in the median")
         for name in SHOWN:
             k = space.index(name)
             errors = (np.median(samples[:, :, k], axis=1) - stars.truth[:, k] for samples in (free.samples, known))

@@ -189,7 +189,7 @@ def match(
     variance = np.concatenate([_variance(arm, arm.wavelength, resolving_power) for arm in instrument.arms])
     if np.any(variance <= 0):
         raise SpectraError(
-            "The resolving power equals the instrument's; use Spectra.resampled, nothing is to be smoothed"
+            "The resolving power equals the instrument's, so that nothing is to be smoothed; leave resolving_power out"
         )
     sigma = wavelength * np.sqrt(variance) / SPEED_OF_LIGHT
     line = _narrowest_line(instrument)
@@ -285,7 +285,8 @@ def _variance(arm: Arm, wavelength: ArrayLike, input_resolving_power: float) -> 
     if np.any(resolving_power > input_resolving_power):
         raise SpectraError(
             f"The spectrum's resolving power {input_resolving_power:g} is below that of arm {arm.name!r}, "
-            f"{np.max(resolving_power):g}; use spectra of higher resolving power"
+            f"{np.max(resolving_power):g}; leave resolving_power out if the spectra are the instrument's own, or use "
+            "spectra of higher resolving power"
         )
     return (SPEED_OF_LIGHT / FWHM) ** 2 * (1.0 / resolving_power**2 - 1.0 / input_resolving_power**2)
 

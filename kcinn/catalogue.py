@@ -15,7 +15,7 @@ from astropy.table import QTable, Table
 from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import KcinnError
-from kcinn.labels import LabelSpace
+from kcinn.labels import Label, LabelSpace
 from kcinn.marginals import Summary
 
 ENDINGS = {".fits": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
@@ -70,16 +70,15 @@ def label_columns(space: LabelSpace) -> list[Column]:
     columns = []
     for label in space:
         ucd = UCD.get(label.name, "phys.abund" if label.name.endswith(("_fe", "_h")) else "phys")
-        columns += [
-            Column(name.format(label.name), label.unit, f"{label.name}: {what}", statistic.format(ucd))
-            for name, what, statistic in STATISTICS
-        ]
+        for name, what, statistic in STATISTICS:
+            unit = _unit_of_difference(label) if name.startswith("e_") else label.unit
+            columns.append(Column(name.format(label.name), unit, f"{label.name}: {what}", statistic.format(ucd)))
     return columns
 
 
 def covariance_columns(space: LabelSpace) -> list[Column]:
     """Columns `cov_x_y` of the lower triangle of the covariance matrix, row by row."""
-    units = {label.name: label.unit.split("(")[0] for label in space}  # of a difference: dex, not dex(cm s-2)
+    units = {label.name: _unit_of_difference(label) for label in space}
     return [
         Column(
             f"cov_{first}_{second}",
@@ -90,6 +89,11 @@ def covariance_columns(space: LabelSpace) -> list[Column]:
         for i, first in enumerate(space.names)
         for second in space.names[: i + 1]
     ]
+
+
+def _unit_of_difference(label: Label) -> str:
+    """The unit of a difference of two values: dex, not dex(cm s-2)."""
+    return label.unit.split("(")[0]
 
 
 def label_values(space: LabelSpace, summary: Summary) -> dict[str, NDArray[Any]]:
@@ -113,16 +117,6 @@ def to_table(columns: Iterable[Column], values: Mapping[str, ArrayLike], meta: M
         table[column.name].info.description = column.description
         table[column.name].info.meta = {"ucd": column.ucd}
     return table
-
-
-def to_rows(columns: Iterable[Column], values: Mapping[str, ArrayLike]) -> NDArray[Any]:
-    """A structured array of `values`, each column in its own type; columns without values are left out."""
-    present = [column for column in columns if column.name in values]
-    n_rows = len(np.asarray(values[present[0].name]))
-    rows = np.zeros(n_rows, dtype=[(column.name, column.dtype) for column in present])
-    for column in present:
-        rows[column.name] = values[column.name]
-    return rows
 
 
 def write_table(table: QTable, path: str | os.PathLike[str]) -> None:

@@ -21,11 +21,11 @@ class Config:
     emulator_share : float
         Share of the training stars that the emulator sees; the flow learns from the others.
     draws : int
-        Training spectra that are drawn and encoded for the flow (Fisher encoder).
+        Training spectra that are drawn for the flow.
     jitter : float
         Half width, in prior standard deviations, of the step from a star's labels to new ones.
     members : int
-        Flows that are trained apart and averaged.
+        Flows whose densities are averaged; behind the Fisher encoder they are trained apart.
     depth, width, hidden : int
         Of every flow.
     transform : {"affine", "spline"}

@@ -76,7 +76,10 @@ def divided(spectra: Spectra, continuum: ArrayLike) -> Spectra:
     continuum = np.asarray(continuum, dtype=np.float64)
     error = None if spectra.error is None else spectra.error / continuum
     flux = np.where(spectra.mask, spectra.flux, spectra.flux / continuum)
-    return Spectra(spectra.wavelength, flux, error=error, mask=spectra.mask, ids=spectra.ids, medium=spectra.medium)
+    return Spectra(
+        spectra.wavelength, flux, error=error, mask=spectra.mask, ids=spectra.ids, medium=spectra.medium,
+        estimated=spectra.estimated,
+    )  # fmt: skip
 
 
 def _envelope(

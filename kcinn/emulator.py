@@ -176,7 +176,7 @@ class Emulator(EmulatorLayer):
         verbose : int
             0 hides the progress bar.
         """
-        steps_per_epoch = max(1, len(stars) // batch_size)
+        steps_per_epoch = -(-len(stars) // batch_size)
         epochs = max(1, round(steps / steps_per_epoch))
         training = EmulatorTraining(self)
         rate = schedule(RATE, epochs * steps_per_epoch)

@@ -42,7 +42,7 @@ class SyntheticGrid:
     Raises
     ------
     GridError
-        If shapes disagree or a value is not finite.
+        If shapes disagree, a value is not finite, or a label lies outside its box.
     """
 
     def __init__(
@@ -92,6 +92,12 @@ class SyntheticGrid:
                 raise GridError(
                     f"Grid {name} must be finite; {np.sum(~np.isfinite(values))} values are not. Make the grid anew."
                 )
+        inside = self.label_space.contains(self.labels)
+        if not inside.all():
+            raise GridError(
+                f"{np.sum(~inside)} of {len(self)} spectra have labels outside the box {self.label_space}. Leave them "
+                "out, or give the grid a wider box."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,11 +117,11 @@ class SyntheticGrid:
         return self.label_space.to_unbounded(self.labels).astype(np.float32)
 
     def flux(self, rows: Any = slice(None)) -> NDArray[np.float32]:
-        """Spectra of `rows` (an index, slice or index array), shape ``(n, n_pixels)``.
+        """Spectra of `rows` (a slice or index array), shape ``(n, n_pixels)``.
 
         Parameters
         ----------
-        rows : int, slice or array
+        rows : slice or array
 
         Returns
         -------
@@ -232,7 +238,7 @@ class SyntheticGrid:
         GridError
             If the other's labels, pixels or engine differ, or a label is outside this grid's box.
         """
-        self._check_alike(other)
+        self.check_alike(other)
         columns = [other.label_space.index(name) for name in self.label_space.names]
         labels = np.concatenate([self.labels, other.labels[:, columns]])
         star = np.concatenate([self.star, self.star.max() + 1 + other.star - other.star.min()])
@@ -244,7 +250,13 @@ class SyntheticGrid:
             spectra |= {"basis": self.basis, "mean": self.mean, "reconstruction_error": self.reconstruction_error}
         return SyntheticGrid(self.instrument, self.label_space, labels, **spectra, star=star, metadata=self.metadata)
 
-    def _check_alike(self, other: SyntheticGrid) -> None:
+    def check_alike(self, other: SyntheticGrid) -> None:
+        """Raise GridError unless another grid has the same labels, pixels and engine, so that the two can be joined.
+
+        Parameters
+        ----------
+        other : SyntheticGrid
+        """
         names, theirs = self.label_space.names, other.label_space.names
         if set(theirs) != set(names):
             raise GridError(
@@ -258,9 +270,6 @@ class SyntheticGrid:
                     f"Both grids must be of one engine, here {key} {self.metadata.get(key)}. "
                     f"Received: {other.metadata.get(key)}"
                 )
-        inside = self.label_space.contains(other.labels[:, [other.label_space.index(name) for name in names]])
-        if not inside.all():
-            raise GridError(f"{np.sum(~inside)} of {len(other)} spectra lie outside the box {self.label_space}.")
 
     def _coefficients_of(self, other: SyntheticGrid) -> NDArray[np.float32]:
         """Coefficients of another grid's spectra in this one's components, ``(n, n_components)``."""
@@ -281,6 +290,7 @@ class SyntheticGrid:
         Parameters
         ----------
         n_components : int
+            No more than there are pixels.
         n_max : int
         seed : int
 
@@ -294,6 +304,7 @@ class SyntheticGrid:
         GridError
             If there are fewer rows than components.
         """
+        n_components = min(n_components, self.instrument.n_pixels)
         if len(self) < n_components:
             raise GridError(f"{n_components} components need at least as many spectra. Received: {len(self)}")
         weight = np.sqrt(self.instrument.pixel_width).astype(np.float32)

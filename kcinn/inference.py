@@ -97,10 +97,9 @@ def predict(
     if not len(spectra):
         raise SpectraError("There are no spectra: none was selected")
     model = model if isinstance(model, CINN) else load(model)
-    estimated = spectra.error is None
-    spectra = prepared(spectra, model.instrument, resolving_power=resolving_power, normalise=normalise)
-    if estimated:
+    if spectra.error is None:
         logger.warning("The spectra have no errors; they are estimated from the scatter of the pixels")
+    spectra = prepared(spectra, model.instrument, resolving_power=resolving_power, normalise=normalise)
     check_continuum(spectra)
     if normalise:
         spectra = model.refined(spectra, gap=gap, batch_size=batch_size)
@@ -120,7 +119,7 @@ def predict(
     drawn = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     samples = drawn.pop("labels")
     diagnostics = diagnose(model, spectra) | {key: drawn[key] for key in MEASURED}
-    flag = flags(model, np.median(samples, axis=1), diagnostics, drawn, estimated)
+    flag = flags(model, np.median(samples, axis=1), diagnostics, drawn, spectra.estimated)
     unusable = diagnostics["n_pixels"] == 0
     samples[unusable], flag[unusable] = np.nan, int(Flag.UNUSABLE)
     for name in MEASURED:
@@ -141,7 +140,7 @@ def flags(
     median: NDArray[np.floating],
     diagnostics: Mapping[str, NDArray[Any]],
     drawn: Mapping[str, NDArray[Any]],
-    estimated: bool | NDArray[np.bool_],
+    estimated: NDArray[np.bool_],
 ) -> NDArray[np.int32]:
     """Bits of `Flag` from the medians ``(n, n_targets)``, the diagnostics and what `CINN.sample` says of its draw."""
     flag = np.zeros(len(median), dtype=np.int32)

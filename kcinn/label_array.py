@@ -37,7 +37,8 @@ def label_array(labels: Any, space: LabelSpace) -> NDArray[np.float64]:
         raise LabelError(
             f"labels must have shape (..., {len(space)}): {', '.join(space.names)}. Received: {values.shape}"
         )
-    outside = ~((values >= space.lower) & (values <= space.upper))
+    exact = np.float32 if getattr(labels, "dtype", None) == np.float32 else np.float64  # samples end at rounded edges
+    outside = ~((values >= space.lower.astype(exact)) & (values <= space.upper.astype(exact)))
     if outside.any():
         said = []
         for *row, k in np.argwhere(outside)[:SHOWN]:

@@ -50,7 +50,13 @@ def callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list
     """A progress bar, and with a `folder` checkpoints from which a killed training goes on."""
     chosen: list[keras.callbacks.Callback] = [_Bar(name, epochs, verbose)]
     if folder is not None:
-        chosen.append(keras.callbacks.BackupAndRestore(str(folder / name), delete_checkpoint=False))
+        chosen.append(
+            keras.callbacks.BackupAndRestore(
+                str(folder / name),
+                double_checkpoint=True,
+                delete_checkpoint=False,  # the last may be cut off by a kill
+            )
+        )
     return chosen
 
 

@@ -28,8 +28,8 @@ from kcinn.errors import KcinnError
 from kcinn.flag import MEANINGS, Flag
 from kcinn.labels import LabelSpace
 from kcinn.marginals import summarise
-from kcinn.posterior_file import check_ending, write_samples
-from kcinn.reweighting import LogPrior, evaluate_prior, resample
+from kcinn.posterior_file import check_ending, read_samples, write_samples
+from kcinn.reweighting import LogPrior, effective_size, evaluate_prior, resample
 
 FEWEST_SAMPLES = 100.0
 
@@ -209,8 +209,9 @@ class Posterior:
         """The posterior under another prior, or the exact likelihood, by importance sampling.
 
         The result has as many samples, drawn anew by their weights, so that some occur repeatedly; `ess` in its
-        diagnostics is the effective sample size, and rows with less than 100 are flagged. With a likelihood,
-        `log_evidence` is added: the likelihood averaged over the prior, if that is normalised (the uniform one is).
+        diagnostics is the effective sample size, also after several calls, and rows with less than 100 are flagged.
+        With a likelihood, `log_evidence` is added: the likelihood averaged over the prior, if that is normalised (the
+        uniform one is).
 
         Parameters
         ----------
@@ -243,16 +244,16 @@ class Posterior:
         if log_likelihood is not None:
             log_weight += log_likelihood(self.samples) - self._densities() - self.label_space.log_volume
         log_weight[np.isnan(self.samples).any(axis=2)] = -np.inf  # of spectra that could not be used
-        drawn = resample(log_weight, seed=seed)
-        diagnostics = {**self.diagnostics, "ess": drawn.ess}
+        drawn, ess = resample(log_weight, seed=seed), effective_size(log_weight, self.samples)
+        diagnostics = {**self.diagnostics, "ess": ess}
         log_prob = self.log_prob
         if log_prob is not None:
             with np.errstate(invalid="ignore"):  # no sample has weight: the samples and their densities stay
-                change = np.where(drawn.ess[:, None] > 0, log_weight - drawn.log_mean[:, None], 0.0)
+                change = np.where(ess[:, None] > 0, log_weight - drawn.log_mean[:, None], 0.0)
             log_prob = log_prob + change
         if log_likelihood is not None:
             diagnostics["log_evidence"] = drawn.log_mean
-        few = np.where(drawn.ess < FEWEST_SAMPLES, int(Flag.FEW_SAMPLES), 0).astype(np.int32)
+        few = np.where(ess < FEWEST_SAMPLES, int(Flag.FEW_SAMPLES), 0).astype(np.int32)
         return self._with(
             samples=np.take_along_axis(self.samples, drawn.place[:, :, None], axis=1),
             flag=self.flag | few,
@@ -379,9 +380,36 @@ class Posterior:
         partial = path.with_name(f".{path.stem}.partial{path.suffix}")
         try:
             if path.suffix == ".h5":
-                write_samples(partial, self.samples, self.label_space, self.ids, self.flag, self.diagnostics)
+                arrays = {"samples": self.samples, "id": self.ids, "flag": self.flag, **self.diagnostics}
+                densities = {} if self.log_prob is None else {"log_prob": self.log_prob}
+                write_samples(partial, {**arrays, **densities}, self.label_space)
             else:
                 write_table(self.summary(covariance=covariance), partial)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Posterior:
+        """All samples from a file that `write` made with the ending ``.h5``.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        Posterior
+
+        Raises
+        ------
+        KcinnError
+            If the file is missing, damaged or of another format.
+        """
+        arrays, space = read_samples(path)
+        known = {key: arrays.pop(key, None) for key in ("samples", "id", "flag", "log_prob")}
+        if known["samples"] is None:
+            raise KcinnError(f"{path}: holds no samples")
+        return cls(
+            known["samples"], space, ids=known["id"], flag=known["flag"], diagnostics=arrays, log_prob=known["log_prob"]
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,20 +28,37 @@ def check_ending(path: str | os.PathLike[str]) -> None:
         raise KcinnError(f"{path.parent}: no such folder")
 
 
-def write_samples(
-    path: str | os.PathLike[str],
-    samples: NDArray[Any],
-    space: LabelSpace,
-    ids: NDArray[Any],
-    flag: NDArray[Any],
-    diagnostics: Mapping[str, NDArray[Any]],
-) -> None:
-    """Write a file of the format "kcinn-posterior/1" from the attributes of a `Posterior`."""
+def write_samples(path: str | os.PathLike[str], arrays: Mapping[str, Any], space: LabelSpace) -> None:
+    """Write a file of the format "kcinn-posterior/1" from a label space and the arrays of a `Posterior`."""
     with h5py.File(path, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["labels"] = list(space.names)
         file.attrs["units"] = [label.unit for label in space]
-        file["samples"], file["flag"] = samples, flag
-        file["id"] = np.char.encode(ids, "utf-8") if ids.dtype.kind == "U" else ids
-        for key, value in diagnostics.items():
-            file[key] = value
+        file.attrs["label_space"] = json.dumps(space.get_config())
+        for key, value in arrays.items():
+            file[key] = np.char.encode(value, "utf-8") if value.dtype.kind == "U" else value
+
+
+def read_samples(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], LabelSpace]:
+    """The arrays of a file of the format "kcinn-posterior/1" by name, and its label space.
+
+    Raises
+    ------
+    KcinnError
+        If the file is missing, damaged or of another format.
+    """
+    if not Path(path).is_file():
+        raise KcinnError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise KcinnError(
+                    f"{path}: expected samples of format {FORMAT}. Received: {file.attrs.get('format', 'no format')}"
+                )
+            space = LabelSpace.from_config(json.loads(file.attrs["label_space"]))
+            arrays = {key: np.asarray(dataset[()]) for key, dataset in file.items()}
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise KcinnError(f"{path}: not a readable file of samples ({error})") from None
+    if arrays["id"].dtype.kind in "SO":
+        arrays["id"] = np.char.decode(arrays["id"].astype("S"), "utf-8")
+    return arrays, space

@@ -22,12 +22,11 @@ FLAT = 1e-9  # a prior whose logarithm changes less along a label leaves it unif
 class Resampled(NamedTuple):
     """Samples drawn anew by their weights.
 
-    `place` ``(n_spectra, n_samples)`` tells which old sample each new one is, `ess` ``(n_spectra,)`` the effective
-    sample size ``1 / sum(weights^2)``, `log_mean` ``(n_spectra,)`` the logarithm of the mean weight.
+    `place` ``(n_spectra, n_samples)`` tells which old sample each new one is, `log_mean` ``(n_spectra,)`` is the
+    logarithm of the mean weight.
     """
 
     place: NDArray[np.int64]
-    ess: NDArray[np.float64]
     log_mean: NDArray[np.float64]
 
 
@@ -35,7 +34,7 @@ def resample(log_weight: ArrayLike, *, seed: int = 0) -> Resampled:
     """Draw as many samples as there are, in proportion to their weights ``(n_spectra, n_samples)``.
 
     Systematic resampling: a sample of weight ``w`` (of sum 1) comes ``n w`` times, rounded up or down at random. Where
-    all weights vanish, the samples stay as they are and `ess` is 0.
+    all weights vanish, the samples stay as they are and `log_mean` is minus infinity.
     """
     log_weight = np.asarray(log_weight, dtype=np.float64)
     if np.any(np.isnan(log_weight) | np.isposinf(log_weight)):
@@ -50,10 +49,25 @@ def resample(log_weight: ArrayLike, *, seed: int = 0) -> Resampled:
     edges = np.cumsum(weight, axis=1)
     index = np.stack([np.searchsorted(row / row[-1], at, side="right") for row, at in zip(edges, places, strict=True)])
     index[empty] = np.arange(n)
-    ess = np.where(empty, 0.0, 1.0 / np.sum(weight**2, axis=1))
     with np.errstate(divide="ignore"):
         log_mean = np.where(empty, -np.inf, highest[:, 0] + np.log(relative.mean(axis=1)))
-    return Resampled(np.minimum(index, n - 1), ess, log_mean)
+    return Resampled(np.minimum(index, n - 1), log_mean)
+
+
+def effective_size(log_weight: ArrayLike, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Effective sample size ``1 / sum(weights^2)`` of weights ``(n_spectra, n_samples)``; 0 where all vanish.
+
+    Equal samples, which an earlier re-weighting drew several times, count as one that has the weights of all.
+    """
+    sizes = np.zeros(len(samples))
+    for i, (row, values) in enumerate(zip(np.asarray(log_weight, dtype=np.float64), samples, strict=True)):
+        if np.isneginf(row.max()):
+            continue
+        bits = np.ascontiguousarray(values).view(np.dtype((np.void, values.itemsize * values.shape[1])))[:, 0]
+        _, which = np.unique(bits, return_inverse=True)
+        weight = np.bincount(which, np.exp(row - row.max()))
+        sizes[i] = weight.sum() ** 2 / np.sum(weight**2)
+    return sizes
 
 
 def evaluate_prior(log_prior: LogPrior, samples: NDArray[np.float32], space: LabelSpace) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import SpectraError
 from kcinn.quantity import VELOCITY, values
-from kcinn.spectra_check import checked_ids, checked_medium, checked_wavelength, numbers, shaped
+from kcinn.spectra_check import checked_ids, checked_medium, checked_wavelength, numbers, per_spectrum, shaped
 from kcinn.spectra_format import CHUNK_ROWS, FORMAT, attribute, checked_datasets
 from kcinn.wavelength import (
     FILL_FLUX,
@@ -46,10 +46,12 @@ class Spectra:
         Names, ``0 .. n_spectra - 1`` by default.
     medium : {"air", "vacuum"}
         What the wavelengths are measured in; it has no default.
+    estimated : array_like of bool, shape (n_spectra,), or bool
+        Whose errors did not come with the spectrum but from the scatter of its pixels; their posteriors are flagged.
 
     Attributes
     ----------
-    wavelength, flux, error, mask, ids : ndarray
+    wavelength, flux, error, mask, ids, estimated : ndarray
         Two-dimensional flux, error (or None) and mask. Non-finite flux reads 1 and unusable error infinity; both are
         masked.
     medium : str
@@ -72,6 +74,7 @@ class Spectra:
         mask: ArrayLike | None = None,
         ids: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
         medium: str | None = None,
+        estimated: ArrayLike = False,
     ) -> None:
         self.medium = checked_medium(medium)
         self.wavelength = checked_wavelength(wavelength)
@@ -85,6 +88,7 @@ class Spectra:
         self.mask = np.zeros(shape, dtype=bool) if mask is None else shaped(np.asarray(mask, dtype=bool), shape, "mask")
         self.error = None if error is None else shaped(numbers(error, "error"), shape, "error")
         self.ids = checked_ids(ids, shape[0])
+        self.estimated = per_spectrum(np.asarray(estimated, dtype=bool), shape[0], "estimated")
 
         unusable = ~np.isfinite(self.flux)
         self.flux[unusable] = FILL_FLUX
@@ -113,7 +117,8 @@ class Spectra:
         """One spectrum (int), or those that a slice, an index array or a boolean array selects."""
         picked = np.atleast_1d(np.arange(len(self))[rows])
         error = None if self.error is None else self.error[picked]
-        return self._with(flux=self.flux[picked], error=error, mask=self.mask[picked], ids=self.ids[picked])
+        per_row = {name: getattr(self, name)[picked] for name in ("flux", "mask", "ids", "estimated")}
+        return self._with(error=error, **per_row)
 
     def __repr__(self) -> str:
         grid = f"{self.wavelength[0]:.1f}-{self.wavelength[-1]:.1f} A ({self.medium}) x {len(self.wavelength)}"
@@ -142,6 +147,31 @@ class Spectra:
         snr = np.zeros(len(self))
         snr[filled] = np.nanmedian(ratio[filled], axis=1)
         return snr
+
+    def masked(self, pixels: ArrayLike) -> Spectra:
+        """The same spectra with further bad pixels, such as those of telluric lines.
+
+        Parameters
+        ----------
+        pixels : array_like of bool, shape of flux, (n_pixels,) or (n_spectra, 1)
+            True for bad ones.
+
+        Returns
+        -------
+        Spectra
+
+        Raises
+        ------
+        SpectraError
+            If the shape is another, or no good pixel is left.
+        """
+        pixels = np.asarray(pixels, dtype=bool)
+        if pixels.shape not in (self.flux.shape, self.flux.shape[1:], (len(self), 1)):
+            raise SpectraError(f"pixels has shape {pixels.shape}, flux has {self.flux.shape}")
+        mask = self.mask | pixels
+        if mask.all():
+            raise SpectraError(f"No good pixel is left in {len(self)} spectra")
+        return self._with(mask=mask)
 
     def in_medium(self, medium: str) -> Spectra:
         """The same spectra with wavelengths in "air" or "vacuum".
@@ -268,8 +298,10 @@ class Spectra:
         -------
         Spectra
         """
-        error = self.estimated_error()
-        return Spectra(self.wavelength, self.flux, error=error, mask=self.mask, ids=self.ids, medium=self.medium)
+        return Spectra(
+            self.wavelength, self.flux, error=self.estimated_error(), mask=self.mask, ids=self.ids, medium=self.medium,
+            estimated=True,
+        )  # fmt: skip
 
     @staticmethod
     def concatenate(parts: Sequence[Spectra]) -> Spectra:
@@ -302,6 +334,7 @@ class Spectra:
             error=np.concatenate(errors) if errors else None,
             mask=np.concatenate([part.mask for part in parts]),
             ids=np.concatenate(ids),
+            estimated=np.concatenate([part.estimated for part in parts]),
             n_masked_input=sum(part.n_masked_input for part in parts),
         )
 
@@ -325,6 +358,8 @@ class Spectra:
                     file.create_dataset("error", data=self.error, dtype="f4", chunks=chunks)
                 is_text = self.ids.dtype.kind == "U"
                 file["source_id"] = np.char.encode(self.ids, "utf-8") if is_text else self.ids.astype("i8")
+                if self.estimated.any():
+                    file["meta/estimated"] = self.estimated.astype("u1")
             os.replace(partial, path)
         except OSError as error:
             raise SpectraError(f"{path}: cannot write spectra: {error}") from None
@@ -356,7 +391,8 @@ class Spectra:
                 ids = data.pop("source_id")
                 ids = ids.asstr("utf-8")[rows] if h5py.check_string_dtype(ids.dtype) else ids[rows]
                 wavelength = data.pop("wavelength")[:]
-                arrays = {name: dataset[rows] for name, dataset in data.items() if not name.startswith("meta/")}
+                data.pop("meta/refused", None)
+                arrays = {name.removeprefix("meta/"): dataset[rows] for name, dataset in data.items()}
                 return cls(wavelength, **arrays, ids=ids, medium=medium or attribute(file, "medium"))
         except Exception as error:  # h5py meets damage with almost any exception
             raise SpectraError(f"{path}: {error}") from None

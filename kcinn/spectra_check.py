@@ -34,6 +34,13 @@ def shaped(array: NDArray[Any], shape: tuple[int, ...], name: str) -> NDArray[An
     return np.array(np.atleast_2d(array))
 
 
+def per_spectrum(array: NDArray[Any], n: int, name: str) -> NDArray[Any]:
+    """A copy with one value for each of `n` spectra; a single one stands for all."""
+    if array.shape not in ((), (n,)):
+        raise SpectraError(f"{name} has shape {array.shape}, there are {n} spectra")
+    return np.array(np.broadcast_to(array, (n,)))
+
+
 def checked_medium(medium: str | None) -> str:
     """The medium of wavelengths; SpectraError if it is neither air nor vacuum."""
     if medium not in ("air", "vacuum"):

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from kcinn.config import Config
 from kcinn.devices import replicas
 from kcinn.emulator import sizes_for
-from kcinn.errors import GridError, KcinnError
+from kcinn.errors import KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.model import CINN
@@ -32,6 +32,7 @@ from kcinn.synthesis.gap import synthetic_gap
 
 logger = logging.getLogger("kcinn")
 CHUNK = 4096  # training spectra that are drawn and encoded before they are written down
+LOSSES = {"loss": "loss", "validation_loss": "val_loss"}  # as the summary and as Keras call them
 N_START = 1024  # spectra among which the Fisher encoder seeks its start
 
 
@@ -99,7 +100,8 @@ def fit(
     LabelError
         If a label is not in the grid.
     KcinnError
-        If `checkpoint` holds results and `resume` is false, or they belong to other arguments.
+        If `checkpoint` holds results and `resume` is false, or they belong to other arguments; or if `config.draws` do
+        not fill one batch.
     """
     observation, config = observation or Observation(), config or Config()
     if not 0 < validation < 0.5:
@@ -107,11 +109,17 @@ def fit(
     if instrument is not None:
         grid = grid.on(Instrument.load(instrument) if isinstance(instrument, str) else instrument)
     further = None if emulator_grid is None else emulator_grid.on(grid.instrument)
+    if further is not None:
+        grid.check_alike(further)
+    if config.draws < batch_size:
+        raise KcinnError(
+            f"Config.draws = {config.draws} training spectra do not fill one batch. Draw more, or pass a batch_size "
+            f"smaller than {batch_size}."
+        )
     targets = list(labels or grid.label_space.names)
     grid.label_space.subset(targets)
     plan = {
-        "grid": [len(grid), float(grid.labels.sum()), grid.label_space.get_config()],
-        "emulator_grid": None if further is None else [len(further), float(further.labels.sum())],
+        "grids": [_fingerprint(each) for each in (grid, further) if each is not None],
         "instrument": grid.instrument.get_config(),
         "targets": targets,
         "observation": observation.get_config(),
@@ -216,9 +224,7 @@ def _encoded_chunk(
             return {key: saved[key] for key in saved.files}
     chunk = encode(rows.draw(n, np.random.default_rng([seed, k])), seed=seed + k)
     if file is not None:
-        partial = file.with_suffix(".partial.npz")
-        np.savez(partial, **chunk)  # type: ignore[arg-type]
-        partial.rename(file)
+        _save_arrays(file, chunk)
     return chunk
 
 
@@ -229,7 +235,7 @@ def _train_jointly(
     """Train encoder and flow together; every step draws noise, gaps, velocity and continuum anew."""
     model.emulator.trainable = False
     rows = Rows(model, stars, config.jitter)
-    train = rows.draw(max(batch_size, config.draws), np.random.default_rng(seed))
+    train = rows.draw(config.draws, np.random.default_rng(seed))
     test = Rows(model, held_out, 0.0).own()
     jit = jit_pays(epochs * len(train["phi"]) * model.instrument.n_pixels, draws=True)
     _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose, jit=jit)
@@ -246,11 +252,11 @@ def _fit(
     model: CINN, trained: keras.Model, train: dict[str, Any], test: dict[str, Any], config: Config, epochs: int,
     batch_size: int, folder: Path | None, verbose: int, name: str = "flow-0", jit: bool | str = "auto",
 ) -> None:  # fmt: skip
+    done = None if folder is None else folder / f"{name}.npz"
+    if done is not None and done.exists():
+        _take_over(model, trained, done)
+        return
     n = len(next(iter(train.values()))) // batch_size * batch_size
-    if not n:
-        raise GridError(
-            f"{len(next(iter(train.values())))} training spectra do not fill one batch of {batch_size}. Draw more."
-        )
     steps, shared = n // batch_size, replicas() > 1
     trained.compile(
         optimizer=keras.optimizers.AdamW(
@@ -276,8 +282,29 @@ def _fit(
     ).history
     if not history:  # killed after the last epoch: nothing was left to train
         history = {"loss": [], "val_loss": [trained.evaluate(test, verbose=0)]}
-    for key, source in (("loss", "loss"), ("validation_loss", "val_loss")):
-        model.summary_of_training.setdefault(key, []).append([float(value) for value in history[source]])
+    losses = {key: np.array(history[source]) for key, source in LOSSES.items()}
+    _note(model, losses)
+    if done is not None:  # the weights of the best epoch, which the checkpoints of the training do not hold
+        _save_arrays(done, {**losses, **{f"weight_{k}": value for k, value in enumerate(trained.get_weights())}})
+
+
+def _take_over(model: CINN, trained: keras.Model, done: Path) -> None:
+    """Weights and losses of a training that was finished before a kill."""
+    with np.load(done, allow_pickle=False) as saved:
+        trained.set_weights([saved[f"weight_{k}"] for k in range(len(saved.files) - len(LOSSES))])
+        _note(model, {key: saved[key] for key in LOSSES})
+
+
+def _note(model: CINN, losses: dict[str, NDArray[Any]]) -> None:
+    for key, values in losses.items():
+        model.summary_of_training.setdefault(key, []).append([float(value) for value in values])
+
+
+def _save_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays; the file has its name only once it is whole."""
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, **arrays)  # type: ignore[arg-type]
+    partial.rename(file)
 
 
 def _twin(model: Any) -> Any:
@@ -287,6 +314,17 @@ def _twin(model: Any) -> Any:
         twin.build({"theta": (None, model.n_labels), "context": (None, model.conditioner.kernel.shape[0])})
     twin.set_weights(model.get_weights())
     return twin
+
+
+def _fingerprint(grid: SyntheticGrid) -> dict[str, Any]:
+    """What tells a grid from others of the same labels; in six digits, which are the same on every machine."""
+    return {
+        "n": len(grid),
+        "label_space": grid.label_space.get_config(),
+        "labels": f"{grid.labels.sum():.6g}",
+        "flux": f"{grid.flux(slice(0, 64)).sum(dtype=np.float64):.6g}",
+        "metadata": grid.metadata,
+    }
 
 
 def _claim(checkpoint: str | Path | None, plan: dict[str, Any], resume: bool) -> Path | None:

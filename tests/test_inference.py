@@ -138,6 +138,19 @@ def test_errors_are_trusted_as_far_as_the_training_knew_them(toy_model):
     assert np.all((growth > 30.0) & (growth < 100.0))
 
 
+def test_a_pixel_with_a_wrong_error_does_not_decide_for_all(toy_model):
+    flux, error, _ = toy.observed(np.array([[5500.0, -0.5, 0.1]]), 100.0)
+    wrong = error.copy()
+    wrong[0, 100] = 1e-7
+    usual, odd = (
+        predict(toy_model, Spectra(toy.INSTRUMENT.wavelength, flux, error=e, medium="air"), n_samples=N_SAMPLES)
+        for e in (error, wrong)
+    )
+    scatter = usual.samples[0].std(axis=0)
+    np.testing.assert_allclose(odd.samples[0].std(axis=0), scatter, rtol=0.2)
+    assert np.all(np.abs(odd.mean[0] - usual.mean[0]) < scatter)
+
+
 def test_flags(toy_model):
     assert np.all(predict(toy_model, spectra(error=None), n_samples=N_SAMPLES).flag & Flag.ESTIMATED_ERROR)
     assert np.all(predict(toy_model, spectra(snr=5.0), n_samples=N_SAMPLES).flag & Flag.SNR_RANGE)

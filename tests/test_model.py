@@ -6,7 +6,7 @@ import toy
 
 import kcinn
 from kcinn.diagnostics import recovery
-from kcinn.errors import ModelError
+from kcinn.errors import LabelError, ModelError
 
 N_SAMPLES = 500  # of nearly every call: another number is compiled anew
 
@@ -83,6 +83,20 @@ def test_log_prob_integrates_to_one(toy_model):
     assert np.mean(inside / np.exp(log_prob)) == pytest.approx(volume, rel=0.15)
     outside = toy_model.log_prob([[9000.0, 0.0, 0.0]], flux, error, mask)
     assert outside[0] == -np.inf
+
+
+def test_labels_that_do_not_belong_to_the_spectra_are_refused(toy_model):
+    """Many labels of one spectrum would else all get the density of the first."""
+    spectra = toy.observed(np.array([[5500.0, -0.5, 0.1]]), 60.0)
+    for method in (toy_model.log_prob, toy_model.latent):
+        for shape in ((4, 3), (1, 2), (3,)):
+            with pytest.raises(ModelError, match=r"labels must have shape \(1, 3\).*repeat"):
+                method(np.zeros(shape), *spectra)
+    for wrong in ([[9000.0, 0.0, 0.0]], [[np.nan, 0.0, 0.0]], [[5000.0, 0.0]]):
+        with pytest.raises(LabelError):
+            toy_model.spectrum(wrong)
+    edge = np.array([[5000.0, 0.0, 0.6]], dtype=np.float32)  # as samples end there: beyond 0.6 in double precision
+    assert np.isfinite(toy_model.spectrum(edge)).all()
 
 
 def test_same_seed_same_samples_whatever_the_batch(toy_model, test_stars):

@@ -51,6 +51,15 @@ def test_a_likelihood_corrects_a_wrong_proposal_and_gives_the_evidence():
     np.testing.assert_allclose(cut.diagnostics["log_evidence"], evidence - np.log(2.0), atol=0.03)
 
 
+def test_two_reweightings_are_no_better_than_one():
+    """A narrow prior leaves few samples, many times each; a flat one after it brings none back."""
+    once = gaussian(4096).reweight(log_prior=lambda x: -0.5 * ((x["li_fe"] - 1.5) / 0.05) ** 2)
+    few = once.diagnostics["ess"]
+    assert 60.0 < few < 600.0
+    twice = once.reweight(log_prior=lambda x: -0.5 * ((x["teff"] - 5500.0) / 300.0) ** 2)
+    np.testing.assert_allclose(twice.diagnostics["ess"], few, rtol=0.1)
+
+
 def test_a_row_without_labels_stays_one():
     whole = gaussian()
     with_gap = Posterior(np.concatenate([whole.samples, np.full_like(whole.samples, np.nan)]), SPACE, flag=[0, 256])
@@ -137,6 +146,27 @@ def test_names_in_any_alphabet_are_kept(tmp_path, ending):
     else:
         name = Table.read(path)["id"][0]
     assert (name.decode() if isinstance(name, bytes) else name) == "β Vir"
+
+
+def test_samples_come_back_from_their_file(tmp_path):
+    posterior = Posterior(
+        gaussian(500).samples,
+        SPACE,
+        ids=["β Vir"],
+        flag=[64],
+        diagnostics={"snr": [80.0]},
+        log_prob=gaussian(500).log_prob,
+    )
+    posterior.write(tmp_path / "samples.h5")
+    again = Posterior.read(tmp_path / "samples.h5")
+    assert again.label_space == SPACE and list(again.ids) == ["β Vir"] and list(again.flag) == [64]
+    np.testing.assert_array_equal(again.samples, posterior.samples)
+    np.testing.assert_array_equal(again.joint_mode, posterior.joint_mode)
+    assert again.diagnostics.keys() == {"snr"} and again.diagnostics["snr"] == [80.0]
+    posterior[:1].write(tmp_path / "catalogue.fits")
+    for name, reason in (("none.h5", "no such file"), ("catalogue.fits", "not a readable file")):
+        with pytest.raises(KcinnError, match=reason):
+            Posterior.read(tmp_path / name)
 
 
 def test_exports():

@@ -336,6 +336,20 @@ def test_an_empty_column_of_errors_is_none(tmp_path):
         read(write_fits(tmp_path / "dead.fits", dead), medium="air")
 
 
+@pytest.mark.parametrize("empty", [0.0, -1.0])
+def test_a_given_snr_replaces_errors_that_are_none(tmp_path, empty):
+    path = write_fits(tmp_path / "a.fits", table({**PHASE3, "ERR_FLUX": (np.full(N, empty), "")}, "em.wl"))
+    assert read(path, snr=100.0).snr == pytest.approx(100.0)
+    with pytest.raises(SpectraError, match="No good pixel"):
+        read(path)
+
+
+def test_the_primary_header_may_state_the_medium(tmp_path):
+    primary = fits.PrimaryHDU()
+    primary.header["VACUUM"] = True
+    check(read(write_fits(tmp_path / "a.fits", primary, table(PHASE3))), medium="vacuum")
+
+
 def test_descending_wavelengths_are_reversed(tmp_path):
     np.savetxt(tmp_path / "a.txt", np.column_stack([WAVELENGTH, FLUX, ERROR, BAD])[::-1])
     check(read(tmp_path / "a.txt", medium="air"))

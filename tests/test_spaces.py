@@ -163,7 +163,7 @@ def test_joined_grids_hold_the_spectra_of_both(components, components_of_the_oth
 
 def test_grids_that_cannot_be_joined_are_refused():
     grid, other = toy.grid(30), cool_grid()
-    with pytest.raises(GridError, match="lie outside the box"):
+    with pytest.raises(GridError, match="outside the box"):
         other.joined(grid)
     for changed, reason in (
         (grid.on(Instrument("blue", toy.INSTRUMENT.arms[:1], medium="air")), "pixels"),
@@ -187,6 +187,18 @@ def test_files_that_are_no_grid(tmp_path):
     for name, reason in (("text", "readable"), ("other", "kcinn-grid/99"), ("half", "readable"), ("absent", "no such")):
         with pytest.raises(GridError, match=reason):
             SyntheticGrid.open(tmp_path / f"{name}.h5")
+
+
+def test_labels_outside_their_box_are_refused():
+    grid = toy.grid(20)
+    with pytest.raises(GridError, match="have labels outside the box"):
+        SyntheticGrid(toy.INSTRUMENT, toy.SPACE.within("teff", 4000.0, 5000.0), grid.labels, flux=grid.flux())
+
+
+def test_no_more_components_than_pixels():
+    blue = toy.grid(600).on(Instrument("blue", toy.INSTRUMENT.arms[:1], medium="air"))
+    compressed = blue.principal_components(400)
+    assert compressed.coefficients.shape[1] == 256 and compressed.reconstruction_error < 1e-4
 
 
 def test_grids_that_do_not_fit_are_refused():

@@ -7,6 +7,7 @@ from astropy import units
 from astropy.table import MaskedColumn
 from astropy.utils.masked import Masked
 
+from kcinn.continuum import normalised
 from kcinn.errors import SpectraError
 from kcinn.spectra import Spectra
 from kcinn.wavelength import vacuum_to_air
@@ -200,6 +201,29 @@ def test_files_keep_everything(tmp_path, spectra, ids):
     assert again.medium == "air" and again.n_masked_input == 0
     np.testing.assert_array_equal(Spectra.read(tmp_path / "s.h5", rows=slice(7, 9)).ids, original.ids[7:9])
     assert [path.name for path in tmp_path.iterdir()] == ["s.h5"]
+
+
+def test_spectra_remember_that_their_errors_were_estimated(tmp_path, spectra):
+    bare = Spectra(WAVELENGTH, spectra.flux[:2], ids=["a", "b"], medium="air").with_estimated_error()
+    known = Spectra(WAVELENGTH, spectra.flux[:1], error=0.1, ids=["c"], medium="air")
+    both = Spectra.concatenate([bare, known]).in_medium("vacuum")
+    both.write(tmp_path / "s.h5")
+    for kept in (both, both[[0, 1, 2]].shifted(3.0), normalised(both), Spectra.read(tmp_path / "s.h5")):
+        np.testing.assert_array_equal(kept.estimated, [True, True, False])
+    with pytest.raises(SpectraError, match="there are 1 spectra"):
+        Spectra(WAVELENGTH, spectra.flux[:1], estimated=[True, False], medium="air")
+
+
+def test_further_pixels_are_masked(spectra):
+    telluric = np.isin(np.arange(len(WAVELENGTH)), np.arange(10, 20))
+    masked = spectra.masked(telluric)
+    np.testing.assert_array_equal(masked.mask, spectra.mask | telluric)
+    rows = np.arange(len(spectra))[:, None] == 3
+    assert spectra.masked(rows).mask[3].all() and not spectra.masked(rows).mask[4].all()
+    with pytest.raises(SpectraError, match="shape"):
+        spectra.masked(np.zeros(len(WAVELENGTH) - 1, dtype=bool))
+    with pytest.raises(SpectraError, match="No good pixel is left"):
+        spectra.masked(np.ones_like(telluric))
 
 
 def test_file_layout(tmp_path, spectra):

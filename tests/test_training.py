@@ -14,7 +14,8 @@ import toy
 
 import kcinn
 from kcinn.config import Config
-from kcinn.errors import KcinnError, LabelError
+from kcinn.errors import GridError, KcinnError, LabelError
+from kcinn.grid import SyntheticGrid
 from kcinn.model.ordinary import Ordinary
 from kcinn.region import Region
 from kcinn.rows import Rows
@@ -135,7 +136,9 @@ def test_resume_after_kill(tmp_path):
     assert (folder / "encoded-0000.npz").stat().st_mtime_ns == encoded
     assert len(model.summary_of_training["loss"][0]) <= 6
     again = train(checkpoint=folder, resume=True, epochs=6)  # nothing is left to do
-    assert again.summary_of_training["loss"] == [[]] and np.isfinite(again.summary_of_training["log_density"])
+    assert again.summary_of_training["validation_loss"] == model.summary_of_training["validation_loss"]
+    for first, second in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(second, first, rtol=1e-5, atol=1e-6)
     drawn = model.sample(*toy.observed(toy.grid(20, seed=3).labels, 100.0), n_samples=100)
     assert np.all(np.isfinite(drawn["labels"]))
 
@@ -147,11 +150,31 @@ def test_resume_after_kill(tmp_path):
         ({"validation": 0.9}, KcinnError, "validation"),
         ({"resume": True}, KcinnError, "checkpoint"),
         ({"instrument": "giraffe-hr15n"}, KcinnError, "does not hold"),
+        ({"batch_size": 8192}, KcinnError, "do not fill one batch"),
     ],
 )
 def test_bad_arguments(arguments, error, reason):
     with pytest.raises(error, match=reason):
         train(**arguments)
+
+
+def test_what_cannot_work_leaves_the_checkpoint_free(tmp_path):
+    other = toy.grid(50)
+    other.metadata["engine"] = "another"
+    with pytest.raises(GridError, match="one engine"):
+        train(emulator_grid=other, checkpoint=tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_another_grid_of_the_same_labels_is_no_resumption(tmp_path):
+    folder = tmp_path / "checkpoint"
+    grid = toy.grid(700)
+    deeper = SyntheticGrid(toy.INSTRUMENT, toy.SPACE, grid.labels, flux=grid.flux() ** 1.1, metadata=grid.metadata)
+    config = dataclasses.replace(FAST, emulator_steps=1, draws=256)
+    options = {"config": config, "epochs": 1, "batch_size": 256, "verbose": 0, "checkpoint": folder, "resume": True}
+    fit(grid, **options)
+    with pytest.raises(KcinnError, match="other arguments"):
+        fit(deeper, **options)
 
 
 @pytest.mark.parametrize("wrong", [{"encoder": "resnet"}, {"emulator_share": 1.0}, {"draws": 0}])

@@ -21,7 +21,7 @@ from kcinn.check.observed_star import read_stars
 from kcinn.check.synthetic import N_SAMPLES
 from kcinn.cli import main
 from kcinn.diagnostics import recovery
-from kcinn.errors import GridError, KcinnError, ModelError
+from kcinn.errors import GridError, KcinnError, ModelError, SpectraError
 from kcinn.flag import Flag
 from kcinn.inference import predict
 from kcinn.model.calibration import calibrate
@@ -78,6 +78,13 @@ def test_likelihood_is_the_dense_gaussian(toy_model, stars):
     assert np.all(np.abs(chi_square - 1.0) < 5 * np.sqrt(2 / 512))
     with pytest.raises(KcinnError, match=r"\(4, n_samples, 3\)"):
         toy_model.likelihood(observed)(nearby[:2])
+
+
+def test_a_likelihood_of_counts_is_refused(toy_model, stars):
+    normalised = spectra(stars[:2])
+    counts = Spectra(normalised.wavelength, 3e4 * normalised.flux, error=3e4 * normalised.error, medium="air")
+    with pytest.raises(SpectraError, match="divided by the continuum"):
+        toy_model.likelihood(counts)
 
 
 def test_reweighting_with_the_likelihood_changes_little(toy_model, stars):
@@ -270,6 +277,27 @@ def test_observed_stars_with_reference_labels(toy_model_file, stars, tmp_path):
     assert labels["mg_fe"]["plain"]["stars"] == 9
     assert abs(labels["teff"]["calibrated"]["bias"]) < 20.0
     assert labels["teff"]["calibrated"]["rms"] < 0.5 * labels["teff"]["plain"]["rms"]
+
+
+def test_exposures_of_a_star_are_averaged_and_estimated_errors_flagged(toy_model, stars, tmp_path):
+    (truth,) = stars[:1]
+    for k in range(4):
+        flux, error, _ = toy.observed(truth[None], SNR, seed=k)
+        np.savetxt(tmp_path / f"{k}.txt", np.column_stack([toy.INSTRUMENT.wavelength, flux[0], error[0]]))
+    np.savetxt(tmp_path / "bare.txt", np.column_stack([toy.INSTRUMENT.wavelength, flux[0]]))
+    files, names = [f"{k}.txt" for k in range(4)] + ["3.txt", "bare.txt"], ["all"] * 4 + ["one", "bare"]
+    found = check_observed(toy_model, tmp_path, Table({"file": files, "star": names, "medium": ["air"] * 6})).posterior
+    snr = found.diagnostics["snr"]
+    assert list(found.ids) == ["all", "one", "bare"] and snr[0] == pytest.approx(2.0 * snr[1], rel=1e-3)
+    assert [bool(flag & Flag.ESTIMATED_ERROR) for flag in found.flag] == [False, False, True]
+
+
+def test_words_among_reference_labels_are_named(toy_model, stars, tmp_path):
+    write_stars(tmp_path, stars[:2])
+    table = Table.read(tmp_path / "stars.csv")
+    table["teff"] = ["5500", "unknown"]
+    with pytest.raises(KcinnError, match="teff must be numbers.*unknown"):
+        check_observed(toy_model, tmp_path, table)
 
 
 def test_observed_stars_without_reference_labels(toy_model, stars, tmp_path):

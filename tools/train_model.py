@@ -1,7 +1,7 @@
 """Train the model that comes with kcinn, and write its card.
 
     kcinn synthesize --n 40000 --instrument 4most-hrs -o grid.h5
-    kcinn synthesize --n 14000 --instrument 4most-hrs --within teff 4000 4700 --seed 1 -o cool.h5
+    kcinn synthesize --n 10000 --instrument 4most-hrs --within teff 4000 4700 --seed 1 -o cool.h5
     python tools/train_model.py grid.h5 cool.h5 [--checkpoint FOLDER] [-o data/models]
 
 Lines crowd the spectra of cool stars, the hardest to predict, so the emulator sees more of them. Two shares of the
@@ -21,7 +21,7 @@ from kcinn.model.calibration import calibrate
 from kcinn.model.ordinary import Ordinary
 from kcinn.training import fit
 
-CONFIG = Config(emulator_share=0.8, emulator_steps=40000, draws=32768)
+CONFIG = Config(emulator_share=0.8, emulator_steps=32000, draws=32768)
 HELD_OUT = 0.075  # each
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kcinn import plot
 from kcinn.check import page
 from kcinn.check.observed_star import Star, read_stars, read_table
 from kcinn.check.results import write_results
+from kcinn.errors import KcinnError
 from kcinn.inference import predict
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
@@ -169,16 +171,34 @@ def check_observed(
     model = model if isinstance(model, CINN) else load(model)
     if not isinstance(table, Table):
         table = read_table(table)
+    _check_numbers(table, model.label_space.names)
     found = read_stars(model.instrument, Path(folder), table, estimate_errors=estimate_errors, checksum=checksum)
     stars, posteriors = [], []
     for star in tqdm(found, desc="stars", disable=None if verbose else True):
         if star.normalise:
             star = star._replace(spectrum=model.refined(star.spectrum, gap=gap))
         stars.append(star)
-        posterior = predict(model, star.spectrum, n_samples=N_SAMPLES, gap=gap, seed=seed)
-        posterior.ids = np.array([star.name])
-        posteriors.append(posterior)
+        posteriors.append(predict(model, star.spectrum, n_samples=N_SAMPLES, gap=gap, seed=seed))
     return Observed(model, stars, Posterior.concatenate(posteriors))
+
+
+def _check_numbers(table: Table, names: Iterable[str]) -> None:
+    """Raise KcinnError if a column of a label is text: one word in it makes astropy read all of it so."""
+    for name in names:
+        if name in table.colnames and table[name].dtype.kind in "USO":
+            words = [str(cell) for cell in table[name] if not _is_number(str(cell))]
+            raise KcinnError(
+                f"The reference labels {name} must be numbers; leave cells empty where none is known. "
+                f"Received: {', '.join(words[:3]) or 'text'}"
+            )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def calibrated_by_others(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,13 +11,14 @@ import numpy as np
 from astropy import units
 from astropy.table import Table
 
-from kcinn.errors import KcinnError
+from kcinn.errors import KcinnError, SpectraError
 from kcinn.instrument import Instrument
 from kcinn.label_array import numbers
 from kcinn.labels import UNITS
 from kcinn.preparation import prepared
 from kcinn.spectra import Spectra
 from kcinn.survey.readers import read
+from kcinn.survey.star import join
 
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "none")
 HOW_TO_READ = ("file", "star", "medium", "resolving_power", "normalise")  # all other numbers are labels
@@ -55,7 +56,9 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 def read_stars(
     instrument: Instrument, folder: Path, table: Table, *, estimate_errors: bool = False, checksum: bool = True
 ) -> Iterator[Star]:
-    """Every star of a table, on the instrument's pixels; files of one star (arms) are put together.
+    """Every star of a table, on the instrument's pixels; files of one star (arms, exposures) are put together.
+
+    Where several files have a good pixel, it is their mean, weighted by inverse variance.
 
     Parameters
     ----------
@@ -74,8 +77,10 @@ def read_stars(
 
     Raises
     ------
+    KcinnError
+        If a cell of a column is not what it should be.
     SpectraError
-        If a file cannot be read, or does not cover the instrument.
+        If a file cannot be read, holds several spectra, or does not cover the instrument.
     """
     names = [_value(row, "star") or Path(str(row["file"])).name for row in table]
     for name in dict.fromkeys(names):
@@ -83,17 +88,25 @@ def read_stars(
         parts = []
         for row in rows:
             spectra = read(folder / str(row["file"]), medium=_value(row, "medium"), checksum=checksum)
+            if len(spectra) > 1:
+                raise SpectraError(f"{row['file']} holds {len(spectra)} spectra; the table needs a file for each")
             if estimate_errors:
                 spectra = spectra.with_estimated_error()
             power, normalise = _number(row, "resolving_power"), _truth(row, "normalise")
             parts.append(prepared(spectra, instrument, resolving_power=power, normalise=normalise))
+            parts[-1].ids = np.array([str(name)])
         reference = {
             key: value
             for row in rows
             for key in table.colnames
             if key not in HOW_TO_READ and (value := _number(row, key)) is not None
         }
-        yield Star(str(name), _put_together(parts), reference, any(_truth(row, "normalise") for row in rows))
+        yield Star(
+            str(name),
+            join(parts) if len(parts) > 1 else parts[0],
+            reference,
+            any(_truth(row, "normalise") for row in rows),
+        )
 
 
 def _value(row: Any, name: str) -> Any:
@@ -122,13 +135,3 @@ def _truth(row: Any, name: str) -> bool:
     if value not in (*YES, *NO):
         raise KcinnError(f"{name} must be one of {', '.join((*YES, *NO[:-1]))}, or empty. Received: {value}")
     return value in YES
-
-
-def _put_together(parts: list[Spectra]) -> Spectra:
-    """One spectrum from parts on the same pixels; where several have a good pixel, the first counts."""
-    flux, error, mask = (np.array(x) for x in (parts[0].flux, parts[0].error, parts[0].mask))
-    for part in parts[1:]:
-        assert part.error is not None
-        new = mask & ~part.mask
-        flux[new], error[new], mask[new] = part.flux[new], part.error[new], False
-    return Spectra(parts[0].wavelength, flux, error=error, mask=mask, medium=parts[0].medium)

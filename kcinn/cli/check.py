@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from kcinn.cli.options import QUIET, SEED
+from kcinn.cli.options import CHECKSUM, QUIET, SEED
 from kcinn.errors import KcinnError
 
 OF_GRIDS, OF_OBSERVED = ("n", "snr", "held_out", "mcmc"), ("estimate_errors", "checksum")
@@ -30,7 +30,7 @@ OF_GRIDS, OF_OBSERVED = ("n", "snr", "held_out", "mcmc"), ("estimate_errors", "c
 @click.option("--observed", type=click.Path(path_type=Path), help="Folder of observed spectra, instead of a grid.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Table of these spectra and their reference labels.")
 @click.option("--estimate-errors", is_flag=True, help="Of observed spectra, from the scatter of the pixels.")
-@click.option("--checksum/--no-checksum", default=True, help="Refuse observed files that differ from their checksum.")
+@CHECKSUM
 @SEED
 @QUIET
 @click.pass_context

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUIET, SEED, in_a_folder
+from kcinn.cli.options import CHECKSUM, MEDIUM, NORMALISE, POWER, QUIET, SEED, in_a_folder
 from kcinn.errors import KcinnError
 
 
@@ -92,16 +92,17 @@ def info(path: Path) -> None:
 @MEDIUM
 @POWER
 @NORMALISE
+@CHECKSUM
 @SEED
 @QUIET
 def demo(
     out: Path, encoder: str, spectra: tuple[Path, ...], medium: str | None, resolving_power: float | None,
-    normalise: bool, seed: int, quiet: bool,
+    normalise: bool, checksum: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a small model on the shipped grid and show what it can do: table, catalogue, pictures."""
     from kcinn.survey.readers import read
 
-    own = [(path.name.split(".")[0], read(path, medium=medium)) for path in spectra]
+    own = [(path.name.split(".")[0], read(path, medium=medium, checksum=checksum)) for path in spectra]
     from kcinn.config import Config
     from kcinn.demo import demo as run
     from kcinn.demo import table

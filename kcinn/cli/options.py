@@ -27,6 +27,9 @@ MEDIUM = click.option(
 )
 POWER = click.option("--resolving-power", type=float, help="Of the spectra, if higher than the instrument's.")
 NORMALISE = click.option("--normalise", is_flag=True, help="Divide spectra by their continuum first.")
+CHECKSUM = click.option(
+    "--checksum/--no-checksum", default=True, show_default=True, help="Refuse FITS data that fail theirs."
+)
 QUASI = click.option(
     "--quasi", is_flag=True, help="Quasi-random samples, of which fewer summarise a posterior as exactly."
 )

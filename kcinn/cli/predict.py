@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUASI, QUIET, SEED
+from kcinn.cli.options import CHECKSUM, MEDIUM, NORMALISE, POWER, QUASI, QUIET, SEED
 
 
 @click.command()
@@ -18,7 +18,7 @@ from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUASI, QUIET, SEED
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="catalogue.fits", show_default=True,
     help=".fits, .ecsv, .csv, .vot: a row per spectrum; .h5: all samples.",
 )  # fmt: skip
-@click.option("--samples", type=click.IntRange(min=2), default=4096, show_default=True)
+@click.option("--n-samples", "--samples", "n_samples", type=click.IntRange(min=2), default=4096, show_default=True)
 @click.option("--snr", type=float, help="Per angstrom, for spectra that come without errors.")
 @click.option(
     "--gap/--no-gap", default=True, show_default=True,
@@ -28,12 +28,12 @@ from kcinn.cli.options import MEDIUM, NORMALISE, POWER, QUASI, QUIET, SEED
 @MEDIUM
 @POWER
 @NORMALISE
+@CHECKSUM
 @SEED
 @QUIET
 def predict(
-    model: Path, spectra: tuple[Path, ...], output: Path, samples: int, snr: float | None, medium: str | None,
-    resolving_power: float | None, normalise: bool, gap: bool, quasi: bool, seed: int,
-    quiet: bool,
+    model: Path, spectra: tuple[Path, ...], output: Path, n_samples: int, snr: float | None, medium: str | None,
+    resolving_power: float | None, normalise: bool, checksum: bool, gap: bool, quasi: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Posteriors of the spectra in some files, on any wavelength grids, as one catalogue."""
     from kcinn.model_file import read_config
@@ -43,7 +43,7 @@ def predict(
 
     check_ending(output)
     read_config(model)
-    observed = [read(path, medium=medium, snr=snr) for path in spectra]
+    observed = [read(path, medium=medium, snr=snr, checksum=checksum) for path in spectra]
     from kcinn.inference import predict as run
     from kcinn.model import load
 
@@ -52,7 +52,7 @@ def predict(
         posterior = run(
             cinn,
             part,
-            n_samples=samples,
+            n_samples=n_samples,
             resolving_power=resolving_power,
             normalise=normalise,
             gap=gap,

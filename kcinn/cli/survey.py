@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kcinn.cli.options import MEDIUM, NORMALISE, POWER, PROCESSES, QUASI, QUIET, SEED
+from kcinn.cli.options import CHECKSUM, MEDIUM, NORMALISE, POWER, PROCESSES, QUASI, QUIET, SEED
 from kcinn.errors import KcinnError
 
 INCOMPLETE = 1  # exit status of a run that went on without some shards
@@ -17,9 +17,13 @@ INCOMPLETE = 1  # exit status of a run that went on without some shards
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="An HDF5 file.")
 @click.option("--instrument", help="Onto whose pixels; built-in name or TOML file.  [default: grid of the first file]")
 @click.option("--snr", type=float, help="Per angstrom, for spectra that come without errors.")
-@click.option("--velocities", type=click.Path(path_type=Path), help="Table of id and rv (km/s) to bring stars to rest.")
+@click.option(
+    "--velocities",
+    type=click.Path(path_type=Path),
+    help="Table of id and rv (km/s unless it has units) to bring stars to rest.",
+)
 @click.option("--join-by", metavar="KEYWORD", help="Files that agree in this FITS keyword are arms of one star.")
-@click.option("--checksum/--no-checksum", default=True, show_default=True, help="Refuse FITS data that fail theirs.")
+@CHECKSUM
 @click.option("--resume", is_flag=True, help="Go on with the pieces of a call that was killed.")
 @click.option("--strict", is_flag=True, help="Refuse all if any file is refused.")
 @PROCESSES

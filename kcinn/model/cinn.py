@@ -16,12 +16,13 @@ from kcinn import keras_file
 from kcinn.continuum import divided
 from kcinn.devices import check_tensorflow
 from kcinn.errors import ModelError
+from kcinn.label_array import label_array
 from kcinn.model.likelihood import Likelihood
 from kcinn.model.network import Network
 from kcinn.nn.compiled import Compiled, rows_in_cache
 from kcinn.nn.encoder import Encoding
 from kcinn.nn.pixels import move
-from kcinn.preparation import prepared
+from kcinn.preparation import check_continuum, prepared
 from kcinn.region import Region
 from kcinn.spectra import Spectra
 
@@ -51,11 +52,15 @@ class CINN(Network):
         Returns
         -------
         ndarray, shape (n,)
+
+        Raises
+        ------
+        ModelError
+            If labels or spectra have another shape.
         """
-        labels = np.asarray(labels, dtype=np.float32)
-        inputs = {"labels": labels, **self._checked(flux, error, mask)}
+        inputs = self._checked_labels(labels, flux, error, mask)
         density = self._compiled_call.in_chunks(ROWS_PER_CALL, inputs)
-        return np.where(self.label_space.contains(labels), density, -np.inf)
+        return np.where(self.label_space.contains(inputs["labels"]), density, -np.inf)
 
     def sample(
         self,
@@ -190,7 +195,7 @@ class CINN(Network):
 
         Parameters
         ----------
-        labels : array_like, shape (n, n_labels)
+        labels : array_like, shape (n, n_labels), or a mapping or table of label names to values
         velocity : float, km/s
             Of the stars, such as the residual velocity of a spectrum with which these are compared.
 
@@ -202,10 +207,13 @@ class CINN(Network):
         ------
         ModelError
             If the model marginalises some of the emulator's labels, so that these alone do not make a spectrum.
+        LabelError
+            If a label is missing, or outside the training box.
         """
         self._check_all_labels()
         order = [self.label_space.index(name) for name in self.full_space.names]
-        phi = self.full_space.to_unbounded(np.atleast_2d(labels)[:, order]).astype(np.float32)
+        values = np.atleast_2d(label_array(labels, self.label_space))
+        phi = self.full_space.to_unbounded(values[:, order]).astype(np.float32)
         flux = self.emulator.flux(self.emulator(phi))
         distance = np.float32(velocity) * self.observe.pixels_per_velocity + ops.zeros_like(flux)
         return ops.convert_to_numpy(move(flux, distance, self.observe.edges)[0])
@@ -276,9 +284,13 @@ class CINN(Network):
         Returns
         -------
         ndarray, shape (n, n_members, n_targets)
+
+        Raises
+        ------
+        ModelError
+            If labels or spectra have another shape.
         """
-        inputs = {"labels": np.asarray(labels, dtype=np.float32), **self._checked(flux, error, mask)}
-        return self._compiled_latent.in_chunks(ROWS_PER_CALL, inputs)
+        return self._compiled_latent.in_chunks(ROWS_PER_CALL, self._checked_labels(labels, flux, error, mask))
 
     def likelihood(self, spectra: Spectra, *, resolving_power: float | None = None, gap: bool = True) -> Likelihood:
         """The exact Gaussian likelihood of spectra on the emulator, for `Posterior.reweight` or a sampler.
@@ -302,9 +314,12 @@ class CINN(Network):
         ------
         ModelError
             If the model marginalises some of the emulator's labels, so that the others alone do not make a spectrum.
+        SpectraError
+            If the flux is not normalised.
         """
         self._check_all_labels()
         spectra = prepared(spectra, self.instrument, resolving_power=resolving_power)
+        check_continuum(spectra)
         assert spectra.error is not None
         arrays = self._checked(spectra.flux, spectra.error, spectra.mask)
         drawn = self.sample(arrays["flux"], arrays["error"], arrays["mask"], n_samples=REFERENCE_SAMPLES, gap=gap)
@@ -389,6 +404,19 @@ class CINN(Network):
         spectra = {key: np.where(bad, filling[key], value).astype(np.float32) for key, value in spectra.items()}
         spectra["error"] = ops.convert_to_numpy(self.trusted(spectra["error"], spectra["mask"]))
         return spectra
+
+    def _checked_labels(
+        self, labels: ArrayLike, flux: ArrayLike, error: ArrayLike, mask: ArrayLike
+    ) -> dict[str, NDArray[np.float32]]:
+        """Labels beside spectra, a row each."""
+        spectra = self._checked(flux, error, mask)
+        labels, expected = np.asarray(labels, dtype=np.float32), (len(spectra["flux"]), len(self.label_space))
+        if labels.shape != expected:
+            raise ModelError(
+                f"labels must have shape {expected}, a row per spectrum. For many labels of one spectrum repeat that, "
+                f"np.repeat(flux, n, axis=0). Received: {labels.shape}"
+            )
+        return {"labels": labels, **spectra}
 
     @cached_property
     def _compiled_encode(self) -> Compiled:

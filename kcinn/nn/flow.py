@@ -296,6 +296,8 @@ class ConditionalFlow(keras.Model):
 
         With `quasi`, one scrambled Sobol set for all rows, shifted at random for every row.
         """
+        if n_samples < 1:
+            raise KcinnError(f"n_samples must be at least 1. Received: {n_samples}")
         if not 0 <= seed < 2**64:
             raise KcinnError(f"seed must be between 0 and 2**64 - 1. Received: seed={seed}")
         keys = [np.array([seed, row], np.uint64) for row in rows]

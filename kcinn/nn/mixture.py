@@ -1,4 +1,4 @@
-"""FlowMixture: several flows that were trained apart, as one density."""
+"""FlowMixture: several flows as one density."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kcinn.nn.tensor import Shape, Tensor
 class FlowMixture(keras.layers.Layer):
     """The mean of the densities of its members.
 
-    Members differ in their initial weights and in the order of their training; where they disagree, the mixture is
+    Members differ in their initial weights; where they disagree, the mixture is
     wider than each. Samples are shared out among the members, so that drawing costs no more than from one flow.
 
     Parameters
@@ -49,8 +49,15 @@ class FlowMixture(keras.layers.Layer):
     def transform(self, noise: Tensor, context: Tensor) -> Tensor:
         """Turn noise ``(n, n_samples, n_labels)`` into samples, every k-th of which is of the k-th member's making."""
         n = len(self.members)
+        if n == 1:
+            return self.members[0].transform(noise, context)
         parts = [member.transform(noise[:, k::n], context) for k, member in enumerate(self.members)]
-        return ops.concatenate(parts, axis=1)
+        # each back to its place: any stretch of samples is then of all members
+        n_samples = ops.shape(noise)[1]
+        sample = ops.arange(n_samples, dtype="int32")
+        k, place = sample % n, sample // n
+        begin = k * (n_samples // n) + ops.minimum(k, n_samples % n)
+        return ops.take(ops.concatenate(parts, axis=1), begin + place, axis=1)
 
     def draw_noise(
         self, rows: Iterable[int], n_samples: int, seed: int = 0, *, quasi: bool = False

@@ -14,6 +14,7 @@ from kcinn.nn.tensor import Tensor
 
 KNOTS = 8  # in the logarithm of the signal-to-noise ratio
 BACKFITS = 3
+LEAST_SNR = 1e-6  # that of spectra without a usable pixel is zero
 # how much of a gap between knots S/N can pass: knots are means of groups, and the outer groups reach on by half a gap
 LEAST = np.array([-0.5] + [0.0] * (KNOTS - 2), "float32")
 MOST = np.array([1.0] * (KNOTS - 2) + [1.5], "float32")
@@ -44,7 +45,7 @@ class Widths(keras.layers.Layer):
         self.built = True
 
     def call(self, snr: Tensor) -> Tensor:
-        log_snr = ops.log(ops.maximum(snr, 1e-6))
+        log_snr = ops.log(ops.maximum(snr, LEAST_SNR))
         return _piecewise(log_snr, self.log_snr, self.of_snr) * ops.convert_to_tensor(self.of_label)
 
     def learn(self, score: NDArray[np.floating], snr: NDArray[np.floating]) -> None:
@@ -57,7 +58,7 @@ class Widths(keras.layers.Layer):
         snr : ndarray, shape (n,)
             Of these spectra.
         """
-        size, log_snr = np.abs(score), np.log(snr)
+        size, log_snr = np.abs(score), np.log(np.maximum(snr, LEAST_SNR))
         groups = np.array_split(np.argsort(log_snr, kind="stable"), KNOTS)
         knots = np.array([log_snr[group].mean() for group in groups])
         of_label, of_snr = np.ones(size.shape[1]), np.ones(KNOTS)

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from kcinn.plot.panels import BLUE, GREY, ORANGE, axis_title
 from kcinn.posterior import Posterior
 
+LEAST_RESIDUAL = 0.02  # half of the smallest range of residuals that is shown
+
 
 def corner(
     posterior: Posterior, row: int = 0, *, truth: ArrayLike | None = None, labels: Sequence[str] | None = None
@@ -66,7 +68,7 @@ def spectrum(
     resynthesis: ArrayLike,
     *,
     mask: ArrayLike | None = None,
-    windows: Sequence[tuple[float, float]],
+    windows: Sequence[tuple[float, float]] = (),
     title: str = "",
 ) -> Figure:
     """A spectrum and its re-synthesis from the posterior, in some windows, with residuals.
@@ -102,10 +104,13 @@ def spectrum(
         top.plot(wavelength[part], flux[part], color="black", linewidth=0.8, drawstyle="steps-mid", label="observed")
         top.fill_between(wavelength[part], low[part], high[part], color=ORANGE, alpha=0.4, linewidth=0)
         top.plot(wavelength[part], middle[part], color=ORANGE, linewidth=0.9, label="re-synthesis")
+        residual = (flux - middle)[part]
         bottom.axhline(0.0, color=GREY, linewidth=0.6)
-        bottom.plot(wavelength[part], (flux - middle)[part], color=BLUE, linewidth=0.6)
+        bottom.plot(wavelength[part], residual, color=BLUE, linewidth=0.6)
+        sizes = np.abs(residual[np.isfinite(residual)])
+        limit = max(LEAST_RESIDUAL, 1.2 * np.quantile(sizes, 0.99)) if len(sizes) else LEAST_RESIDUAL
         top.set(xlim=(lower, upper), ylabel="flux", xticklabels=[])
-        bottom.set(xlim=(lower, upper), ylabel="residual", ylim=(-0.1, 0.1))
+        bottom.set(xlim=(lower, upper), ylabel="residual", ylim=(-limit, limit))
     axes[0].legend(fontsize=8, frameon=False, ncols=2, loc="lower left")
     axes[0].set_title(title, fontsize=11)
     axes[-1].set_xlabel(r"wavelength [$\AA$]")

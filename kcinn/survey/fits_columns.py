@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def column(hdu: fits.BinTableHDU, names: tuple[str, ...]) -> int | None:
     return next((present.index(name) for name in names if name in present), None)
 
 
-def own_error_names(flux_name: str) -> tuple[str, ...]:
+def _own_error_names(flux_name: str) -> tuple[str, ...]:
     """What the error of a flux column is called if it bears its name: ``ERR_FLUX_REDUCED``, ``ERR_REDUCED``, ..."""
     stems = (flux_name, flux_name.removeprefix("FLUX_"), flux_name.removesuffix("_FLUX"))
     return tuple(pattern.format(stem) for stem in dict.fromkeys(stems) for pattern in OWN_ERROR)
@@ -52,6 +53,28 @@ def error_named(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
     if name in VARIANCE_NAMES:
         return np.sqrt(np.where(values > 0, values, np.nan))
     return values
+
+
+def table_error(
+    hdu: fits.BinTableHDU, flux_number: int, values: Callable[[int], NDArray[Any]]
+) -> NDArray[np.float64] | None:
+    """The error of a flux column.
+
+    One that does not bear its name is taken to be that of the flux before it was divided by the continuum, if the table
+    has that, too.
+    """
+    own = column(hdu, _own_error_names(hdu.columns.names[flux_number].upper()))
+    if own is not None:
+        return values(own).astype(np.float64)
+    number = column(hdu, UNCERTAINTY_NAMES)
+    if number is None:
+        return None
+    error = error_named(hdu.columns.names[number].upper(), values(number))
+    raw = column(hdu, RAW_NAMES)
+    if raw is None or raw == flux_number:
+        return error
+    before = values(raw).astype(np.float64)
+    return error * np.abs(values(flux_number) / np.where(before == 0, np.nan, before))
 
 
 def angstroms(unit: str | None) -> float:

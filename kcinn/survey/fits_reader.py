@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,13 @@ from kcinn.survey.fits_columns import (
     FLUX_NAMES,
     LOG_NAMES,
     QUALITY_NAMES,
-    RAW_NAMES,
     UNCERTAINTY_NAMES,
     WAVELENGTH_NAMES,
     angstroms,
     column,
     error_named,
-    own_error_names,
     stated_medium,
+    table_error,
 )
 from kcinn.survey.fourmost import from_spectab, is_multi_spectrum
 
@@ -47,7 +45,9 @@ def from_fits(content: bytes, checksum: bool) -> dict[str, Any]:
                     return from_spectab(hdus)
                 for hdu in hdus:
                     if isinstance(hdu, fits.BinTableHDU) and column(hdu, FLUX_NAMES) is not None:
-                        return _from_table(hdu) | _name(hdus) | _frame(hdus)
+                        spectrum = _from_table(hdu)
+                        spectrum["medium"] = spectrum["medium"] or stated_medium(hdus[0].header)
+                        return spectrum | _name(hdus) | _frame(hdus)
                 images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
                 images.sort(key=lambda hdu: hdu.name.lower() != NORMALISED)
                 for hdu in images:
@@ -56,7 +56,11 @@ def from_fits(content: bytes, checksum: bool) -> dict[str, Any]:
         except SpectraError:
             raise
         except Exception as error:  # astropy meets damage with almost any exception
-            hint = " (checksum=False reads it all the same)" if "verification failed" in str(error) else ""
+            hint = (
+                " (checksum=False, or --no-checksum, reads it all the same)"
+                if "verification failed" in str(error)
+                else ""
+            )
             raise SpectraError(f"damaged FITS file: {type(error).__name__}: {str(error).strip()}{hint}") from None
     raise SpectraError(
         f"no table with a flux column ({', '.join(FLUX_NAMES)}) and no image with CRVAL1; nothing to read as a spectrum"
@@ -101,35 +105,13 @@ def _from_table(hdu: fits.BinTableHDU) -> dict[str, Any]:
     flux_number, quality_number = column(hdu, FLUX_NAMES), column(hdu, QUALITY_NAMES)
     assert flux_number is not None
     spectrum: dict[str, Any] = {"wavelength": wavelength, "flux": values(flux_number).astype(np.float64)}
-    error = _table_error(hdu, flux_number, values)
+    error = table_error(hdu, flux_number, values)
     if error is not None:
         spectrum["error"] = error
     if quality_number is not None:
         spectrum["mask"] = values(quality_number) != 0
     spectrum["medium"] = _table_medium(hdu, number)
     return spectrum
-
-
-def _table_error(
-    hdu: fits.BinTableHDU, flux_number: int, values: Callable[[int], NDArray[Any]]
-) -> NDArray[np.float64] | None:
-    """The error of a flux column.
-
-    One that does not bear its name is taken to be that of the flux before it was divided by the continuum, if the table
-    has that, too.
-    """
-    own = column(hdu, own_error_names(hdu.columns.names[flux_number].upper()))
-    if own is not None:
-        return values(own).astype(np.float64)
-    number = column(hdu, UNCERTAINTY_NAMES)
-    if number is None:
-        return None
-    error = error_named(hdu.columns.names[number].upper(), values(number))
-    raw = column(hdu, RAW_NAMES)
-    if raw is None or raw == flux_number:
-        return error
-    before = values(raw).astype(np.float64)
-    return error * np.abs(values(flux_number) / np.where(before == 0, np.nan, before))
 
 
 def _from_image(hdu: fits.PrimaryHDU | fits.ImageHDU, hdus: fits.HDUList) -> dict[str, Any]:

@@ -12,11 +12,10 @@ from kcinn.errors import SpectraError
 from kcinn.survey.fits_columns import (
     FLUX_NAMES,
     QUALITY_NAMES,
-    UNCERTAINTY_NAMES,
     angstroms,
     column,
-    error_named,
     stated_medium,
+    table_error,
 )
 
 SCIENCE = 2  # FIB_ST of a fibre on a target
@@ -43,23 +42,26 @@ def from_spectab(hdus: fits.HDUList) -> dict[str, Any]:
     number = column(spectab, FLUX_NAMES)
     if number is None:
         raise SpectraError(f"SPECTAB has no column of flux; its columns are {', '.join(spectab.columns.names)}")
-    flux = np.atleast_2d(np.asarray(spectab.data.field(number), dtype=np.float64))
-    if len(flux) != len(fibres.data):
-        raise SpectraError(f"SPECTAB has {len(flux)} rows, FIBMETATAB {len(fibres.data)}")
+    if len(spectab.data) != len(fibres.data):
+        raise SpectraError(f"SPECTAB has {len(spectab.data)} rows, FIBMETATAB {len(fibres.data)}")
     science = _science(fibres)
+
+    def values(number: int) -> NDArray[Any]:
+        return np.atleast_2d(spectab.data.field(number))[science]
+
+    flux = values(number).astype(np.float64)
     spectrum: dict[str, Any] = {
         "wavelength": _wavelength(spectab, number, fibres, flux.shape[1]),
-        "flux": flux[science],
+        "flux": flux,
         "names": _names(fibres, spectab)[science],
-        "medium": _medium(spectab, number),
+        "medium": _medium(spectab, number) or stated_medium(hdus[0].header),
         "frame": str(spectab.header.get("SPECSYS", hdus[0].header.get("SPECSYS", ""))).strip().upper(),
     }
-    uncertainty, quality = column(spectab, UNCERTAINTY_NAMES), column(spectab, QUALITY_NAMES)
-    if uncertainty is not None:
-        name = spectab.columns.names[uncertainty].upper()
-        spectrum["error"] = error_named(name, np.atleast_2d(spectab.data.field(uncertainty))[science])
+    error, quality = table_error(spectab, number, values), column(spectab, QUALITY_NAMES)
+    if error is not None:
+        spectrum["error"] = error
     if quality is not None:
-        spectrum["mask"] = np.atleast_2d(spectab.data.field(quality))[science] != 0
+        spectrum["mask"] = values(quality) != 0
     return spectrum
 
 

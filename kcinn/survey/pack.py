@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from kcinn.errors import SpectraError, SurveyError
 from kcinn.instrument import Instrument
+from kcinn.label_array import numbers
+from kcinn.labels import UNITS
 from kcinn.survey import readers
 from kcinn.survey.files import write_whole
 from kcinn.survey.spectra_file import SpectraFile
@@ -26,6 +28,7 @@ from kcinn.survey.star import Treatment, group_by_keyword
 
 PIECE = 128  # stars (or files) that one task reads
 PLAN = "plan.json"
+Group = tuple[str, list[Path]]  # files of one star, or set of stars, under the name that they bear if they are refused
 
 
 @dataclass
@@ -65,8 +68,9 @@ def pack(
 ) -> PackReport:
     """Pack spectra of any kind that `kcinn.read` knows into one file for a survey run.
 
-    A file that cannot be read leaves a row without a good pixel, so that every star of the input has a row in the
-    catalogue. Files are read in parallel, in pieces: after a kill, `resume` reads only what is missing.
+    A file that cannot be read leaves a row without a good pixel, and so does a star without a velocity: every star of
+    the input has a row in the catalogue. Files are read in parallel, in pieces: after a kill, `resume` reads only what
+    is missing.
 
     Parameters
     ----------
@@ -79,7 +83,8 @@ def pack(
     medium, snr, checksum
         As for `kcinn.read`.
     velocities : mapping of name to km/s, or path of a table with columns id and rv, optional
-        Radial velocities to remove. Without them spectra are taken to be at rest.
+        Radial velocities to remove, in the unit of the table's column, km/s if it has none. Without them spectra are
+        taken to be at rest.
     join_by : str, optional
         Keyword of the FITS header, such as OBJ_UID: files that agree in it are arms of one star (or of one set of
         stars, which are then joined by name).
@@ -124,7 +129,7 @@ def pack(
     folder = output.with_name(output.name + ".pieces")
     _claim(
         folder,
-        {"files": [[str(path) for path in group] for group in groups], "treatment": treatment.get_config()},
+        {"files": [[str(path) for path in group] for _, group in groups], "treatment": treatment.get_config()},
         resume,
     )
     tasks = [
@@ -147,22 +152,22 @@ def pack(
     return report
 
 
-def _groups(files: Sequence[Path], join_by: str | None) -> list[list[Path]]:
+def _groups(files: Sequence[Path], join_by: str | None) -> list[Group]:
     """Files that belong together, in the order of the first of each."""
     if join_by is None:
-        return [[path] for path in files]
+        return [(path.name, [path]) for path in files]
     groups: dict[str, list[Path]] = {}
     for path, name in group_by_keyword(files, join_by).items():
         groups.setdefault(name, []).append(path)
-    return list(groups.values())
+    return list(groups.items())
 
 
-def _first_grid(groups: Sequence[Sequence[Path]], treatment: Treatment) -> tuple[NDArray[np.float64], str]:
+def _first_grid(groups: Sequence[Group], treatment: Treatment) -> tuple[NDArray[np.float64], str]:
     """Wavelengths and medium of the first file that can be read."""
     first: SpectraError | None = None
-    for group in groups:
+    for _, paths in groups:
         try:
-            spectra, _ = treatment.read(group)
+            spectra, _ = treatment.read(paths)
             return spectra.wavelength, spectra.medium
         except SpectraError as error:
             first = first or error
@@ -172,9 +177,10 @@ def _first_grid(groups: Sequence[Sequence[Path]], treatment: Treatment) -> tuple
 def _velocities(path: Path) -> dict[str, float]:
     try:
         table = Table.read(path) if path.suffix in (".fits", ".vot", ".ecsv") else Table.read(path, format="ascii")
-        return {str(name): float(velocity) for name, velocity in zip(table["id"], table["rv"], strict=True)}
+        velocities = numbers(table["rv"], UNITS["vsini"], "rv")
+        return {str(name): float(velocity) for name, velocity in zip(table["id"], velocities, strict=True)}
     except Exception as error:  # astropy meets a bad table with almost any exception
-        raise SurveyError(f"{path}: expected a table with columns id and rv, km/s ({error})") from None
+        raise SurveyError(f"{path}: expected a table with columns id and rv, a velocity ({error})") from None
 
 
 def _claim(folder: Path, plan: dict[str, object], resume: bool) -> None:
@@ -197,7 +203,7 @@ def _claim(folder: Path, plan: dict[str, object], resume: bool) -> None:
 
 def _write_piece(
     path: Path,
-    groups: Sequence[Sequence[Path]],
+    groups: Sequence[Group],
     treatment: Treatment,
     grid: tuple[NDArray[np.float64], str],
     added: Sequence[readers.Reader],
@@ -208,16 +214,17 @@ def _write_piece(
     if path.exists() and not _has_refusals(path):  # what was refused may have been mended
         return path, len(groups)
     with SpectraWriter(path, *grid) as writer:
-        for group in groups:
+        for name, paths in groups:
             try:
-                spectra, estimated = treatment.read(group)
+                spectra, refused = treatment.read(paths)
                 if spectra.medium != grid[1] or not np.array_equal(spectra.wavelength, grid[0]):
-                    raise SpectraError(f"{group[0]}: another wavelength grid than the first file; name an instrument")
+                    raise SpectraError(f"{paths[0]}: another wavelength grid than the first file; name an instrument")
                 assert spectra.error is not None
-                names = [str(name) for name in spectra.ids]
-                writer.append(names, spectra.flux, spectra.error, spectra.mask, estimated=estimated)
+                writer.append(
+                    spectra.ids, spectra.flux, spectra.error, spectra.mask, estimated=spectra.estimated, refused=refused
+                )
             except (SpectraError, MemoryError) as error:
-                writer.append_refused(group[0].name, str(error) or type(error).__name__)
+                writer.append_refused(name, str(error) or type(error).__name__)
         writer.finish()
     return path, len(groups)
 

@@ -138,7 +138,7 @@ def _read(path: Path, medium: str | None, snr: float | None, checksum: bool) -> 
         stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
         name, n_spectra = found.pop("name", stem), len(np.atleast_2d(found["flux"]))
         names = [name] if n_spectra == 1 else [f"{stem}-{row}" for row in range(n_spectra)]
-    found = _without_seams(_without_zeros(_ascending(_without_empty_errors(found))))
+    found = _without_seams(_without_zeros(_ascending(_without_empty_errors(found, replaced=snr is not None))))
     return Spectra(found.pop("wavelength"), found.pop("flux"), **found, ids=names), frame
 
 
@@ -193,9 +193,15 @@ def _unpacked(packed: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _without_empty_errors(spectrum: dict[str, Any]) -> dict[str, Any]:
-    """Leave out errors none of which is a number: products of ESO have such a column."""
-    if "error" not in spectrum or not np.all(np.isnan(spectrum["error"])):
+def _without_empty_errors(spectrum: dict[str, Any], *, replaced: bool) -> dict[str, Any]:
+    """Leave out errors none of which is a number: products of ESO have such a column.
+
+    Errors that are `replaced` only tell bad pixels; none of which is good, they tell nothing.
+    """
+    if "error" not in spectrum:
+        return spectrum
+    error = np.asarray(spectrum["error"])
+    if np.any(np.isfinite(error) & (error > 0) if replaced else ~np.isnan(error)):
         return spectrum
     return {key: value for key, value in spectrum.items() if key != "error"}
 

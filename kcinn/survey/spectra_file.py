@@ -77,7 +77,10 @@ class SpectraFile:
             good &= np.isfinite(arrays["error"]) & (arrays["error"] > 0)
         if not good.any():
             return None
-        return Spectra(self.wavelength, **arrays, ids=np.arange(start, start + len(good)), medium=self.medium)
+        return Spectra(
+            self.wavelength, **arrays, ids=np.arange(start, start + len(good)), medium=self.medium,
+            estimated=self.meta("estimated", slice(start, stop)),
+        )  # fmt: skip
 
 
 def trimmed(texts: NDArray[np.bytes_]) -> NDArray[np.bytes_]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kcinn.broaden import on_instrument
 from kcinn.continuum import normalised
@@ -37,54 +36,59 @@ class Treatment:
         instrument = self.instrument and self.instrument.get_config()
         return {**asdict(replace(self, instrument=None)), "instrument": instrument}
 
-    def read(self, paths: Sequence[Path]) -> tuple[Spectra, NDArray[np.bool_]]:
-        """The spectra of some files, and whose errors were estimated; those of several files are joined by name.
+    def read(self, paths: Sequence[Path]) -> tuple[Spectra, list[str]]:
+        """The spectra of some files, those of several files joined by name, and why any of them is refused.
+
+        Refused spectra, whose velocity is not known, have no good pixel; of the others the reason is empty.
 
         Raises
         ------
         SpectrumReadError
-            If a file cannot be read or treated.
+            If a file cannot be read or treated, or no spectrum of it has a velocity.
         """
         parts = [self._read(path) for path in paths]
-        if len(parts) == 1:
-            return parts[0][0], np.full(len(parts[0][0]), parts[0][1])
-        try:
-            spectra = join([part for part, _ in parts])
-        except SpectraError as error:
-            raise SpectrumReadError(paths[0], f"with {len(paths) - 1} more: {error}") from None
-        return spectra, np.full(len(spectra), any(estimated for _, estimated in parts))
+        spectra, refused = parts[0]
+        if len(parts) > 1:
+            try:
+                spectra = join([part for part, _ in parts])
+            except SpectraError as error:
+                raise SpectrumReadError(paths[0], f"with {len(paths) - 1} more: {error}") from None
+            refused = {name: reason for _, reasons in parts for name, reason in reasons.items()}
+        return spectra, [refused.get(str(name), "") for name in spectra.ids]
 
-    def _read(self, path: Path) -> tuple[Spectra, bool]:
+    def _read(self, path: Path) -> tuple[Spectra, dict[str, str]]:
         spectra, frame = read_with_frame(path, medium=self.medium, snr=self.snr, checksum=self.checksum)
-        estimated = spectra.error is None
         try:
-            if estimated:
+            if spectra.error is None:
                 spectra = spectra.with_estimated_error()
-            spectra = self._placed(spectra, frame)
+            spectra, refused = self._placed(spectra, frame)
             if self.normalise:
                 spectra = normalised(spectra, self.instrument.arm_slices if self.instrument else None)
-            return spectra, estimated
+            return spectra, {name: f"{path}: {reason}" for name, reason in refused.items()}
         except SpectraError as error:
             raise SpectrumReadError(path, str(error)) from None
 
-    def _placed(self, spectra: Spectra, frame: str) -> Spectra:
-        velocity = None
-        if self.velocities is not None:
-            if frame in TOPOCENTRIC:
-                raise SpectraError(f"wavelengths are {frame}, velocities barycentric; correct the wavelengths first")
-            missing = [str(name) for name in spectra.ids if str(name) not in self.velocities]
-            if missing:
-                raise SpectraError(f"no velocity is given for {', '.join(missing[:3])}")
-            velocity = np.array([self.velocities[str(name)] for name in spectra.ids])
+    def _placed(self, spectra: Spectra, frame: str) -> tuple[Spectra, dict[str, str]]:
+        if self.velocities is None:
+            if self.instrument is None:
+                return spectra, {}
+            return on_instrument(spectra, self.instrument, self.resolving_power), {}
         if self.instrument is None:
-            if velocity is not None:
-                raise SpectraError("velocities need an instrument, onto whose pixels to bring the spectra")
-            return spectra
-        return on_instrument(spectra, self.instrument, self.resolving_power, velocity=velocity)
+            raise SpectraError("velocities need an instrument, onto whose pixels to bring the spectra")
+        if frame in TOPOCENTRIC:
+            raise SpectraError(f"wavelengths are {frame}, velocities barycentric; correct the wavelengths first")
+        velocity = np.array([self.velocities.get(str(name), np.nan) for name in spectra.ids])
+        unknown = ~np.isfinite(velocity)
+        refused = {str(name): f"no velocity is given for {name}" for name in spectra.ids[unknown]}
+        if unknown.all():
+            raise SpectraError(f"no velocity is given for {', '.join(list(refused)[:3])}")
+        spectra = spectra.masked(unknown[:, None])
+        velocity = np.where(unknown, 0.0, velocity)
+        return on_instrument(spectra, self.instrument, self.resolving_power, velocity=velocity), refused
 
 
 def join(parts: Sequence[Spectra]) -> Spectra:
-    """The arms of the same stars as one spectrum each, on the grid that they share.
+    """The arms, or exposures, of the same stars as one spectrum each, on the grid that they share.
 
     Stars are known by their names; a pixel that several arms cover is their mean, weighted by inverse variance.
 
@@ -96,7 +100,7 @@ def join(parts: Sequence[Spectra]) -> Spectra:
     first = parts[0]
     names = list(dict.fromkeys(str(name) for part in parts for name in part.ids))
     weight = np.zeros((len(names), len(first.wavelength)))
-    flux = np.zeros_like(weight)
+    flux, estimated = np.zeros_like(weight), np.zeros(len(names), dtype=bool)
     for part in parts:
         if part.error is None or part.medium != first.medium or not np.array_equal(part.wavelength, first.wavelength):
             raise SpectraError("arms are joined on one grid, with errors; name an instrument")
@@ -104,6 +108,7 @@ def join(parts: Sequence[Spectra]) -> Spectra:
         variance = np.where(part.mask, np.inf, np.square(part.error))
         np.add.at(weight, rows, 1.0 / variance)
         np.add.at(flux, rows, part.flux / variance)
+        np.logical_or.at(estimated, rows, part.estimated)
     seen = weight > 0
     safe = np.where(seen, weight, 1.0)
     return Spectra(
@@ -112,6 +117,7 @@ def join(parts: Sequence[Spectra]) -> Spectra:
         error=np.where(seen, 1.0 / np.sqrt(safe), np.inf),
         ids=names,
         medium=first.medium,
+        estimated=estimated,
     )
 
 

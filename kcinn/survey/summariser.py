@@ -31,7 +31,6 @@ class Batch:
 
     ids: NDArray[Any]
     usable: NDArray[np.bool_]
-    estimated: NDArray[np.bool_]
     spectra: Spectra | None = None
     noise: NDArray[np.float32] | None = None
     drawn: dict[str, Any] = field(default_factory=dict)
@@ -86,10 +85,9 @@ class Summariser:
         The first of them has number `first` in the survey.
         """
         ids, spectra = file.ids(start, stop), file.rows(start, stop)
-        nothing = Batch(ids, np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool))
+        nothing = Batch(ids, np.zeros(len(ids), dtype=bool))
         if spectra is None:
             return nothing
-        estimated = (file.meta("estimated", slice(start, stop)) > 0) | (spectra.error is None)
         try:
             spectra = prepared(
                 spectra, self.model.instrument, resolving_power=self.options.resolving_power,
@@ -102,7 +100,7 @@ class Summariser:
             return nothing
         rows, options = range(first, first + len(ids)), self.options
         noise = self.model.flow.draw_noise(rows, options.n_samples, options.seed, quasi=options.quasi)
-        return Batch(ids, usable, estimated, spectra, noise)
+        return Batch(ids, usable, spectra, noise)
 
     def compute(self, batch: Batch) -> Batch:
         """Encode and draw."""
@@ -143,7 +141,7 @@ class Summariser:
         values = label_values(space, summary)
         diagnostics = diagnose(self.model, batch.spectra) | {key: drawn[key] for key in MEASURED}
         values |= diagnostics
-        values["flag"] = flags(self.model, summary.quantiles[:, 1], diagnostics, drawn, batch.estimated)
+        values["flag"] = flags(self.model, summary.quantiles[:, 1], diagnostics, drawn, batch.spectra.estimated)
         for name, value in values.items():
             rows[name][batch.usable] = value[batch.usable]
         return rows

@@ -27,6 +27,16 @@ def test_density_is_the_mean_of_the_members_and_integrates_to_one():
     assert abs(np.trapezoid(density, theta) - 1.0) < 1e-3
 
 
+def test_any_stretch_of_samples_is_of_all_members():
+    layer = mixture()
+    context = np.full((1, N_CONTEXT), 0.3, np.float32)
+    noise = layer.draw_noise([0], 8, seed=1)
+    samples = ops.convert_to_numpy(layer.transform(noise, context))
+    for k, member in enumerate(layer.members):
+        expected = ops.convert_to_numpy(member.transform(noise[:, k::3], context))
+        np.testing.assert_allclose(samples[:, k::3], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_samples_follow_the_density():
     layer = mixture()
     context = np.full((1, N_CONTEXT), 0.3, np.float32)

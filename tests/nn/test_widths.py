@@ -37,6 +37,15 @@ def test_intervals_hold_what_they_should(lessons):
     np.testing.assert_allclose(ops.convert_to_numpy(widths(snr.astype("float32"))), wanted(snr), rtol=0.06)
 
 
+def test_a_spectrum_without_a_pixel_does_not_spoil_the_others():
+    score, snr = drawn(np.random.default_rng(0))
+    whole, with_one = Widths(3), Widths(3)
+    whole.learn(score, snr)
+    with_one.learn(score, np.where(np.arange(len(snr)) == 3, 0.0, snr))
+    at = snr[snr > 30.0].astype("float32")
+    np.testing.assert_allclose(ops.convert_to_numpy(with_one(at)), ops.convert_to_numpy(whole(at)), rtol=0.02)
+
+
 def test_constant_beyond_the_knots_and_finite_without_a_pixel():
     widths, (score, snr) = Widths(3), drawn(np.random.default_rng(1))
     widths.learn(score, snr)

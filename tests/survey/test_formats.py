@@ -49,6 +49,25 @@ def test_4most_many_spectra(tmp_path, world):
     np.testing.assert_array_equal(spectra.mask, QUALITY[[0, 2]] != 0)
 
 
+def test_4most_normalised_fluxes_get_their_errors(tmp_path):
+    """The errors of a table that has both fluxes are those of the counts."""
+    path = multi_spectrum(tmp_path / "ob.fits")
+    with fits.open(path) as hdus:
+        spectab, others = hdus["SPECTAB"], [hdu.copy() for hdu in hdus]
+        counts = [
+            fits.Column("FLUX", f"{N}E", array=300.0 * FLUX),
+            fits.Column("FLUX_IVAR", f"{N}E", array=(300.0 * ERROR) ** -2.0),
+            fits.Column("NORM_FLUX", f"{N}E", array=FLUX),
+        ]
+        header = {key[:-1] + "3": value for key, value in spectab.header.items() if key[:2] == "1C"}
+        new = fits.BinTableHDU.from_columns(counts, name="SPECTAB")
+        new.header.update(header)
+        fits.HDUList([others[0], others[1], new, others[3]]).writeto(tmp_path / "both.fits")
+    spectra = kcinn.read(tmp_path / "both.fits")
+    np.testing.assert_allclose(spectra.flux, FLUX[[0, 2]], rtol=1e-6)
+    np.testing.assert_allclose(spectra.error, ERROR[[0, 2]], rtol=1e-5)
+
+
 def test_4most_files_that_lack_something(tmp_path):
     for name, options, match in (
         ("nofibres", {"fibres": False}, "no table FIBMETATAB"),

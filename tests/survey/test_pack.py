@@ -89,6 +89,23 @@ def test_pieces_of_another_treatment_are_not_mixed_in(files, tmp_path, monkeypat
         packing(**options)
 
 
+def test_only_stars_without_a_velocity_are_refused(tmp_path):
+    """Of a file of many stars, two are not in the table: missing, and not a number."""
+    flux, error, _ = toy.observed(LABELS, 150.0)
+    moving = doppler_shift(toy.INSTRUMENT.wavelength, 25.0)
+    Spectra(moving, flux, error=error, ids=["A", "B", "C"], medium="air").write(tmp_path / "stars.h5")
+    table = Table({"id": ["B", "C"], "rv": [25000.0, np.nan]})
+    table["rv"].unit = "m / s"
+    table.write(tmp_path / "rv.ecsv")
+    options = {"instrument": toy.INSTRUMENT, "velocities": tmp_path / "rv.ecsv", "processes": 1}
+    report = pack([tmp_path / "stars.h5"], tmp_path / "packed.h5", **options)
+    packed = Spectra.read(tmp_path / "packed.h5")
+    assert list(packed.ids) == ["A", "B", "C"] and list(packed.mask.all(axis=1)) == [True, False, True]
+    assert len(report.refused) == 2 and "no velocity is given for A" in report.refused[0]
+    good = ~packed.mask[1]
+    np.testing.assert_allclose(packed.flux[1, good], flux[1, good], atol=1e-3)
+
+
 def test_arms_are_joined_by_name_and_stars_brought_to_rest(tmp_path):
     flux, error, _ = toy.observed(LABELS[:1], 150.0)
     moving = doppler_shift(toy.INSTRUMENT.wavelength, 25.0)
