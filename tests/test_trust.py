@@ -288,14 +288,14 @@ def test_exposures_of_a_star_are_averaged_and_estimated_errors_flagged(toy_model
     files, names = [f"{k}.txt" for k in range(4)] + ["3.txt", "bare.txt"], ["all"] * 4 + ["one", "bare"]
     found = check_observed(toy_model, tmp_path, Table({"file": files, "star": names, "medium": ["air"] * 6})).posterior
     snr = found.diagnostics["snr"]
-    assert list(found.ids) == ["all", "one", "bare"] and snr[0] == pytest.approx(2.0 * snr[1], rel=1e-3)
+    assert list(found.ids) == ["all", "one", "bare"] and snr[0] == pytest.approx(2.0 * snr[1], rel=0.01)
     assert [bool(flag & Flag.ESTIMATED_ERROR) for flag in found.flag] == [False, False, True]
 
 
 def test_words_among_reference_labels_are_named(toy_model, stars, tmp_path):
     write_stars(tmp_path, stars[:2])
     table = Table.read(tmp_path / "stars.csv")
-    table["teff"] = ["5500", "unknown"]
+    table.replace_column("teff", ["5500", "unknown"])
     with pytest.raises(KcinnError, match="teff must be numbers.*unknown"):
         check_observed(toy_model, tmp_path, table)
 
