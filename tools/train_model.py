@@ -1,11 +1,10 @@
 """Train the model that comes with kcinn, and write its card.
 
     kcinn synthesize --n 40000 --instrument 4most-hrs -o grid.h5
-    kcinn synthesize --n 10000 --instrument 4most-hrs --within teff 4000 4700 --seed 1 -o cool.h5
-    python tools/train_model.py grid.h5 cool.h5 [--checkpoint FOLDER] [-o data/models]
+    python tools/train_model.py grid.h5 [--emulator-grid FILE] [--checkpoint FOLDER] [-o data/models]
 
-Lines crowd the spectra of cool stars, the hardest to predict, so the emulator sees more of them. Two shares of the
-stars are kept from the training: one calibrates the model, the card's table is measured on the other.
+Two shares of the stars are kept from the training: one calibrates the model, the card's table is measured on the other.
+An emulator grid, as ``kcinn synthesize --within teff 4000 4700`` makes one, is for the emulator alone.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ HELD_OUT = 0.075  # each
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grid", type=Path)
-    parser.add_argument("emulator_grid", type=Path)
+    parser.add_argument("--emulator-grid", type=Path)
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=MODELS)
     options = parser.parse_args()
     shares = 1.0 - 2.0 * HELD_OUT, HELD_OUT, HELD_OUT
     training, calibrating, test = SyntheticGrid.open(options.grid).split(*shares, seed=1)
-    further = SyntheticGrid.open(options.emulator_grid)
+    further = SyntheticGrid.open(options.emulator_grid) if options.emulator_grid else None
     model = fit(
         training,
         emulator_grid=further,

@@ -33,7 +33,7 @@ ENCODERS = {"fisher": FisherEncoder, "dense": DenseEncoder, "conv": ConvEncoder}
 FARTHEST = 30.0  # in the frame of the flow: far outside the box, yet finite beyond the sinh
 TAIL = 3.0  # beyond this many standard deviations the frame of the flow is logarithmic
 MISSED = 5.0  # standard deviations of chi-square that noise alone is allowed
-FINEST = 0.2  # smallest error of a pixel, over that of the best spectrum of the training
+FINEST = 0.2  # smallest error of a pixel, over what is typical of its spectrum
 CONTEXT_LIMIT = 6.0  # standardised context is cut here: what lies beyond was never seen in training
 
 
@@ -158,8 +158,8 @@ class Network(keras.Model):
         """Errors of spectra that are no better than those of the training, ``(n, n_pixels)``.
 
         Those of better ones grow as a whole, until the spectrum counts as the best of the training. From pixel to pixel
-        they may differ: in lines there are fewer photons. But a pixel that is far better than all of the training has a
-        wrong error, and is not to count for the whole spectrum.
+        they may differ: in lines there are fewer photons. But a pixel that is far better than the others has a wrong
+        error, and is not to count for the whole spectrum.
 
         Parameters
         ----------
@@ -169,10 +169,12 @@ class Network(keras.Model):
         low_noise = self.observation.snr[1] * math.exp(2.0 * self.observation.arm_contrast)
         error, good = ops.convert_to_tensor(error), 1.0 - ops.cast(mask, "float32")
         per_angstrom = ops.convert_to_tensor(np.sqrt(self.instrument.pixel_width), dtype="float32")
-        # the mean of roots, in which few pixels with wrong errors hardly count
-        root = ops.sum(good / ops.sqrt(error * per_angstrom), axis=1) / ops.maximum(ops.sum(good, axis=1), 1.0)
-        error = error * ops.maximum(1.0, ops.square(root) / low_noise)[:, None]
-        return ops.maximum(error, FINEST / (low_noise * per_angstrom))
+        n_good = ops.maximum(ops.sum(good, axis=1), 1.0)
+        # the mean of roots, in which few pixels hardly count
+        root = ops.maximum(ops.sum(good / ops.sqrt(error * per_angstrom), axis=1) / n_good, 1e-6)
+        error = ops.maximum(error, FINEST / (ops.square(root)[:, None] * per_angstrom) * good)
+        square = ops.sum(good / ops.square(error * per_angstrom), axis=1) / n_good
+        return error * ops.maximum(1.0, ops.sqrt(square) / low_noise)[:, None]
 
     def best_fit(self, encoding: Encoding) -> Tensor:
         """Unbounded labels of the best fit ``(n, n_labels)``, in the emulator's order.
