@@ -295,7 +295,7 @@ def test_exposures_of_a_star_are_averaged_and_estimated_errors_flagged(toy_model
 def test_words_among_reference_labels_are_named(toy_model, stars, tmp_path):
     write_stars(tmp_path, stars[:2])
     table = Table.read(tmp_path / "stars.csv")
-    table.replace_column("teff", ["5500", "unknown"])
+    table.replace_column("teff", ["unknown", *["5500"] * (len(table) - 1)])
     with pytest.raises(KcinnError, match="teff must be numbers.*unknown"):
         check_observed(toy_model, tmp_path, table)
 
