@@ -172,6 +172,8 @@ class SyntheticGrid:
         GridError
             If an arm is not in the grid.
         """
+        if instrument.get_config() == self.instrument.get_config():
+            return self
         where = dict(zip(self.instrument.arms, self.instrument.arm_slices, strict=True))
         missing = [arm.name for arm in instrument.arms if arm not in where]
         if missing or instrument.medium != self.instrument.medium:

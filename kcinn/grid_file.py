@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.errors import GridError
+from kcinn.hdf5 import opened
 from kcinn.instrument import Instrument
 from kcinn.labels import LabelSpace
 
@@ -60,25 +61,16 @@ def write_grid(
 
 def read_grid(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `SyntheticGrid` is made from, out of a file; GridError if it is missing, damaged or not a grid."""
-    if not Path(path).is_file():
-        raise GridError(f"{path}: no such grid file")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise GridError(
-                    f"{path}: expected a grid of format {FORMAT}. Received: {file.attrs.get('format', 'no format')}"
-                )
-            spectra = ("flux", "coefficients", "basis", "mean")
-            return {
-                "instrument": Instrument.from_config(json.loads(file.attrs["instrument"])),
-                "label_space": LabelSpace.from_config(json.loads(file.attrs["label_space"])),
-                "metadata": json.loads(file.attrs["metadata"]),
-                "reconstruction_error": file.attrs.get("reconstruction_error", 0.0),
-                **{key: file[key][()] for key in ("labels", "star")},
-                **{key: file[key][()] for key in spectra if key in file},
-            }
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise GridError(f"{path}: not a readable grid file ({error}). Make or copy it anew.") from error
+    with opened(path, FORMAT, what="grid file", error=GridError) as file:
+        spectra = ("flux", "coefficients", "basis", "mean")
+        return {
+            "instrument": Instrument.from_config(json.loads(file.attrs["instrument"])),
+            "label_space": LabelSpace.from_config(json.loads(file.attrs["label_space"])),
+            "metadata": json.loads(file.attrs["metadata"]),
+            "reconstruction_error": file.attrs.get("reconstruction_error", 0.0),
+            **{key: file[key][()] for key in ("labels", "star")},
+            **{key: file[key][()] for key in spectra if key in file},
+        }
 
 
 def rounded(values: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.floating]:

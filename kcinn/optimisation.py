@@ -53,8 +53,8 @@ def callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list
         chosen.append(
             keras.callbacks.BackupAndRestore(
                 str(folder / name),
-                double_checkpoint=True,
-                delete_checkpoint=False,  # the last may be cut off by a kill
+                double_checkpoint=True,  # a kill may cut off the last
+                delete_checkpoint=False,
             )
         )
     return chosen

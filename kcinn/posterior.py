@@ -381,8 +381,9 @@ class Posterior:
         try:
             if path.suffix == ".h5":
                 arrays = {"samples": self.samples, "id": self.ids, "flag": self.flag, **self.diagnostics}
-                densities = {} if self.log_prob is None else {"log_prob": self.log_prob}
-                write_samples(partial, {**arrays, **densities}, self.label_space)
+                if self.log_prob is not None:
+                    arrays["log_prob"] = self.log_prob
+                write_samples(partial, arrays, self.label_space)
             else:
                 write_table(self.summary(covariance=covariance), partial)
             os.replace(partial, path)
@@ -407,9 +408,6 @@ class Posterior:
             If the file is missing, damaged or of another format.
         """
         arrays, space = read_samples(path)
-        known = {key: arrays.pop(key, None) for key in ("samples", "id", "flag", "log_prob")}
-        if known["samples"] is None:
-            raise KcinnError(f"{path}: holds no samples")
-        return cls(
-            known["samples"], space, ids=known["id"], flag=known["flag"], diagnostics=arrays, log_prob=known["log_prob"]
-        )
+        samples, ids, flag = (arrays.pop(key) for key in ("samples", "id", "flag"))
+        log_prob = arrays.pop("log_prob", None)
+        return cls(samples, space, ids=ids, flag=flag, diagnostics=arrays, log_prob=log_prob)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kcinn.catalogue import ENDINGS
 from kcinn.errors import KcinnError
+from kcinn.hdf5 import opened
 from kcinn.labels import LabelSpace
 
 FORMAT = "kcinn-posterior/1"
@@ -47,18 +48,9 @@ def read_samples(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
     KcinnError
         If the file is missing, damaged or of another format.
     """
-    if not Path(path).is_file():
-        raise KcinnError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise KcinnError(
-                    f"{path}: expected samples of format {FORMAT}. Received: {file.attrs.get('format', 'no format')}"
-                )
-            space = LabelSpace.from_config(json.loads(file.attrs["label_space"]))
-            arrays = {key: np.asarray(dataset[()]) for key, dataset in file.items()}
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise KcinnError(f"{path}: not a readable file of samples ({error})") from None
+    with opened(path, FORMAT, what="file of samples") as file:
+        space = LabelSpace.from_config(json.loads(file.attrs["label_space"]))
+        arrays = {key: np.asarray(file[key][()]) for key in dict.fromkeys(("samples", "id", "flag", *file))}
     if arrays["id"].dtype.kind in "SO":
         arrays["id"] = np.char.decode(arrays["id"].astype("S"), "utf-8")
     return arrays, space

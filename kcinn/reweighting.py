@@ -57,17 +57,16 @@ def resample(log_weight: ArrayLike, *, seed: int = 0) -> Resampled:
 def effective_size(log_weight: ArrayLike, samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Effective sample size ``1 / sum(weights^2)`` of weights ``(n_spectra, n_samples)``; 0 where all vanish.
 
-    Equal samples, which an earlier re-weighting drew several times, count as one that has the weights of all.
+    Equal neighbours, a sample that `resample` drew several times, count as one that has the weights of all.
     """
-    sizes = np.zeros(len(samples))
-    for i, (row, values) in enumerate(zip(np.asarray(log_weight, dtype=np.float64), samples, strict=True)):
-        if np.isneginf(row.max()):
-            continue
-        bits = np.ascontiguousarray(values).view(np.dtype((np.void, values.itemsize * values.shape[1])))[:, 0]
-        _, which = np.unique(bits, return_inverse=True)
-        weight = np.bincount(which, np.exp(row - row.max()))
-        sizes[i] = weight.sum() ** 2 / np.sum(weight**2)
-    return sizes
+    log_weight = np.asarray(log_weight, dtype=np.float64)
+    highest = log_weight.max(axis=1, keepdims=True)
+    weight = np.exp(log_weight - np.where(np.isneginf(highest), 0.0, highest))
+    new = np.ones(weight.shape, dtype=bool)
+    new[:, 1:] = np.any(samples[:, 1:] != samples[:, :-1], axis=2)
+    together = np.bincount(np.cumsum(new) - 1, weight.ravel())
+    squares = np.bincount(np.nonzero(new)[0], together**2)
+    return np.divide(weight.sum(axis=1) ** 2, squares, out=np.zeros(len(weight)), where=squares > 0)
 
 
 def evaluate_prior(log_prior: LogPrior, samples: NDArray[np.float32], space: LabelSpace) -> NDArray[np.float64]:

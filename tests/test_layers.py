@@ -12,7 +12,7 @@ LAYERS = [
     {"errors"},
     {"devices", "plugins", "quantity", "registration"},
     {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
-    {"instrument", "label_array", "spectra", "spectra_check", "spectra_format"},
+    {"instrument", "label_array", "hdf5", "spectra", "spectra_check", "spectra_format"},
     {"grid", "grid_file", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
     {"foreign_grid", "keras_file", "nn", "optimisation", "synthesis", "posterior", "posterior_file", "preparation"},
     {"emulator"},

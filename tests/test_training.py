@@ -137,6 +137,7 @@ def test_resume_after_kill(tmp_path):
     assert len(model.summary_of_training["loss"][0]) <= 6
     again = train(checkpoint=folder, resume=True, epochs=6)  # nothing is left to do
     assert again.summary_of_training["validation_loss"] == model.summary_of_training["validation_loss"]
+    assert np.isfinite(again.summary_of_training["log_density"])
     for first, second in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(second, first, rtol=1e-5, atol=1e-6)
     drawn = model.sample(*toy.observed(toy.grid(20, seed=3).labels, 100.0), n_samples=100)

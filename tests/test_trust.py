@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import toy
 from astropy import units as u
-from astropy.table import MaskedColumn, QTable, Table
+from astropy.table import Column, MaskedColumn, QTable, Table
 from click.testing import CliRunner
 
 from kcinn import load
@@ -298,6 +298,9 @@ def test_words_among_reference_labels_are_named(toy_model, stars, tmp_path):
     table.replace_column("teff", ["unknown", *["5500"] * (len(table) - 1)])
     with pytest.raises(KcinnError, match="teff must be numbers.*unknown"):
         check_observed(toy_model, tmp_path, table)
+    known = [5500.0, *[None] * (len(table) - 1)]  # as a table made in Python may have it
+    table.replace_column("teff", Column(known, dtype=object))
+    assert np.isfinite(check_observed(toy_model, tmp_path, table).reference[:, 0]).sum() == 1
 
 
 def test_observed_stars_without_reference_labels(toy_model, stars, tmp_path):

@@ -21,6 +21,7 @@ from kcinn.errors import KcinnError
 from kcinn.inference import predict
 from kcinn.model import CINN, load
 from kcinn.posterior import Posterior
+from kcinn.survey.text_reader import is_number
 
 FEWEST = 4  # stars to which a line is fitted
 N_SAMPLES = 2048
@@ -184,21 +185,14 @@ def check_observed(
 
 def _check_numbers(table: Table, names: Iterable[str]) -> None:
     """Raise KcinnError if a column of a label is text: one word in it makes astropy read all of it so."""
-    for name in names:
-        if name in table.colnames and table[name].dtype.kind in "USO":
-            words = [str(cell) for cell in table[name] if not _is_number(str(cell))]
+    for name in [name for name in names if name in table.colnames]:
+        words = [cell for cell in table[name] if isinstance(cell, str) and cell.strip()]
+        if words:
+            wrong = [word for word in words if not is_number(word)]
             raise KcinnError(
                 f"The reference labels {name} must be numbers; leave cells empty where none is known. "
-                f"Received: {', '.join(words[:3]) or 'text'}"
+                f"Received: {', '.join(wrong[:3]) or 'text'}"
             )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def calibrated_by_others(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

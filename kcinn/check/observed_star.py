@@ -101,12 +101,7 @@ def read_stars(
             for key in table.colnames
             if key not in HOW_TO_READ and (value := _number(row, key)) is not None
         }
-        yield Star(
-            str(name),
-            join(parts) if len(parts) > 1 else parts[0],
-            reference,
-            any(_truth(row, "normalise") for row in rows),
-        )
+        yield Star(str(name), join(parts), reference, any(_truth(row, "normalise") for row in rows))
 
 
 def _value(row: Any, name: str) -> Any:

@@ -19,8 +19,8 @@ from kcinn.nn.tensor import Shape, Tensor
 class FlowMixture(keras.layers.Layer):
     """The mean of the densities of its members.
 
-    Members differ in their initial weights; where they disagree, the mixture is
-    wider than each. Samples are shared out among the members, so that drawing costs no more than from one flow.
+    Members differ in their initial weights; where they disagree, the mixture is wider than each. Samples are shared out
+    among the members, so that drawing costs no more than from one flow.
 
     Parameters
     ----------

@@ -41,27 +41,28 @@ def from_fits(content: bytes, checksum: bool) -> dict[str, Any]:
                 for hdu in hdus:
                     if hdu.size > len(content):
                         raise SpectraError(f"HDU {hdu.name!r} claims {hdu.size} bytes, the file has {len(content)}")
-                if is_multi_spectrum(hdus):
-                    return from_spectab(hdus)
-                for hdu in hdus:
-                    if isinstance(hdu, fits.BinTableHDU) and column(hdu, FLUX_NAMES) is not None:
-                        spectrum = _from_table(hdu)
-                        spectrum["medium"] = spectrum["medium"] or stated_medium(hdus[0].header)
-                        return spectrum | _name(hdus) | _frame(hdus)
-                images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
-                images.sort(key=lambda hdu: hdu.name.lower() != NORMALISED)
-                for hdu in images:
-                    if "CRVAL1" in hdu.header:
-                        return _from_image(hdu, hdus) | _name(hdus) | _frame(hdus)
+                found = _first(hdus)
+                return {**found, "medium": found["medium"] or stated_medium(hdus[0].header)}
         except SpectraError:
             raise
         except Exception as error:  # astropy meets damage with almost any exception
-            hint = (
-                " (checksum=False, or --no-checksum, reads it all the same)"
-                if "verification failed" in str(error)
-                else ""
-            )
+            failed = "verification failed" in str(error)
+            hint = " (checksum=False, or --no-checksum, reads it all the same)" if failed else ""
             raise SpectraError(f"damaged FITS file: {type(error).__name__}: {str(error).strip()}{hint}") from None
+
+
+def _first(hdus: fits.HDUList) -> dict[str, Any]:
+    """4MOST's many spectra, or the first table, or else the first image."""
+    if is_multi_spectrum(hdus):
+        return from_spectab(hdus)
+    for hdu in hdus:
+        if isinstance(hdu, fits.BinTableHDU) and column(hdu, FLUX_NAMES) is not None:
+            return _from_table(hdu) | _name(hdus) | _frame(hdus)
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) > 0]
+    images.sort(key=lambda hdu: hdu.name.lower() != NORMALISED)
+    for hdu in images:
+        if "CRVAL1" in hdu.header:
+            return _from_image(hdu, hdus) | _name(hdus) | _frame(hdus)
     raise SpectraError(
         f"no table with a flux column ({', '.join(FLUX_NAMES)}) and no image with CRVAL1; nothing to read as a spectrum"
     )

@@ -54,7 +54,7 @@ def from_spectab(hdus: fits.HDUList) -> dict[str, Any]:
         "wavelength": _wavelength(spectab, number, fibres, flux.shape[1]),
         "flux": flux,
         "names": _names(fibres, spectab)[science],
-        "medium": _medium(spectab, number) or stated_medium(hdus[0].header),
+        "medium": _medium(spectab, number),
         "frame": str(spectab.header.get("SPECSYS", hdus[0].header.get("SPECSYS", ""))).strip().upper(),
     }
     error, quality = table_error(spectab, number, values), column(spectab, QUALITY_NAMES)

@@ -47,13 +47,11 @@ class Treatment:
             If a file cannot be read or treated, or no spectrum of it has a velocity.
         """
         parts = [self._read(path) for path in paths]
-        spectra, refused = parts[0]
-        if len(parts) > 1:
-            try:
-                spectra = join([part for part, _ in parts])
-            except SpectraError as error:
-                raise SpectrumReadError(paths[0], f"with {len(paths) - 1} more: {error}") from None
-            refused = {name: reason for _, reasons in parts for name, reason in reasons.items()}
+        try:
+            spectra = join([part for part, _ in parts])
+        except SpectraError as error:
+            raise SpectrumReadError(paths[0], f"with {len(paths) - 1} more: {error}") from None
+        refused = {name: reason for _, reasons in parts for name, reason in reasons.items()}
         return spectra, [refused.get(str(name), "") for name in spectra.ids]
 
     def _read(self, path: Path) -> tuple[Spectra, dict[str, str]]:
@@ -90,7 +88,8 @@ class Treatment:
 def join(parts: Sequence[Spectra]) -> Spectra:
     """The arms, or exposures, of the same stars as one spectrum each, on the grid that they share.
 
-    Stars are known by their names; a pixel that several arms cover is their mean, weighted by inverse variance.
+    Stars are known by their names; a pixel that several arms cover is their mean, weighted by inverse variance. A part
+    that is alone stays as it is.
 
     Raises
     ------
@@ -98,6 +97,8 @@ def join(parts: Sequence[Spectra]) -> Spectra:
         If the grids differ, or errors are missing.
     """
     first = parts[0]
+    if len(parts) == 1:
+        return first
     names = list(dict.fromkeys(str(name) for part in parts for name in part.ids))
     weight = np.zeros((len(names), len(first.wavelength)))
     flux, estimated = np.zeros_like(weight), np.zeros(len(names), dtype=bool)

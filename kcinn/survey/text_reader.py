@@ -23,7 +23,7 @@ def from_text(content: bytes, use_error: bool) -> dict[str, Any]:
         for line in content.removeprefix(BYTE_ORDER_MARK).decode("latin-1").splitlines()
     ]
     lines = [line for line in lines if line.strip()]
-    if lines and not any(_is_number(word) for word in lines[0].split()):
+    if lines and not any(is_number(word) for word in lines[0].split()):
         lines = lines[1:]  # names of the columns
     if not lines:
         raise SpectraError("no numbers in the file")
@@ -46,7 +46,8 @@ def from_text(content: bytes, use_error: bool) -> dict[str, Any]:
     return spectrum
 
 
-def _is_number(word: str) -> bool:
+def is_number(word: str) -> bool:
+    """Whether a word can be read as one."""
     try:
         float(word)
     except ValueError:
