@@ -19,6 +19,7 @@ from kcinn.labels import Label, LabelSpace
 from kcinn.marginals import Summary
 
 ENDINGS = {".fits": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
+MOST_COLUMNS = 999  # of a FITS table: the standard numbers them with three digits
 UCD = {
     "teff": "phys.temperature.effective",
     "logg": "phys.gravity",
@@ -145,7 +146,12 @@ def _plain(table: QTable) -> Table:
 
 
 def to_hdu(table: QTable) -> fits.BinTableHDU:
-    """A FITS table with TUNITn, TCOMMn (description) and TUCDn."""
+    """A FITS table with TUNITn, TCOMMn (description) and TUCDn; KcinnError if it has more columns than FITS numbers."""
+    if len(table.colnames) > MOST_COLUMNS:
+        raise KcinnError(
+            f"A FITS table holds at most {MOST_COLUMNS} columns; this catalogue has {len(table.colnames)}. "
+            "Write it in another format, as .vot."
+        )
     plain, logarithmic = _plain(table), {}
     for name in plain.colnames:
         if isinstance(plain[name].unit, u.UnrecognizedUnit):

@@ -209,11 +209,6 @@ class Instrument:
         return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
 
     @property
-    def arm_index(self) -> NDArray[np.int64]:
-        """Number of the arm that each pixel belongs to, shape ``(n_pixels,)``."""
-        return np.repeat(np.arange(len(self.arms)), [arm.n_pixels for arm in self.arms])
-
-    @property
     def telluric_mask(self) -> NDArray[np.bool_]:
         """True for pixels in a telluric window, shape ``(n_pixels,)``."""
         inside = np.zeros(self.n_pixels, dtype=bool)

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ N_START = 1024  # spectra among which the Fisher encoder seeks its start
 def fit(
     grid: SyntheticGrid,
     *,
-    emulator_grid: SyntheticGrid | None = None,
+    emulator_grids: Sequence[SyntheticGrid] = (),
     instrument: Instrument | str | None = None,
     labels: Sequence[str] | None = None,
     observation: Observation | None = None,
@@ -66,7 +67,7 @@ def fit(
     ----------
     grid : SyntheticGrid
         Its labels are draws from the prior.
-    emulator_grid : SyntheticGrid, optional
+    emulator_grids : sequence of SyntheticGrid
         Further spectra, anywhere in the grid's box, of which the emulator alone learns: where its error is largest, as
         for cool stars.
     instrument : Instrument or str, optional
@@ -96,7 +97,7 @@ def fit(
     Raises
     ------
     GridError
-        If the grid is too small or does not cover the instrument, or `emulator_grid` is of another kind.
+        If the grid is too small or does not cover the instrument, or one of `emulator_grids` is of another kind.
     LabelError
         If a label is not in the grid.
     KcinnError
@@ -108,9 +109,9 @@ def fit(
         raise KcinnError(f"validation is a share of the stars between 0 and 0.5. Received: {validation}")
     if instrument is not None:
         grid = grid.on(Instrument.load(instrument) if isinstance(instrument, str) else instrument)
-    further = None if emulator_grid is None else emulator_grid.on(grid.instrument)
-    if further is not None:
-        grid.check_alike(further)
+    further = [other.on(grid.instrument) for other in emulator_grids]
+    for other in further:
+        grid.check_alike(other)
     if config.draws < batch_size:
         raise KcinnError(
             f"Config.draws = {config.draws} training spectra do not fill one batch. Draw more, or pass a batch_size "
@@ -119,7 +120,7 @@ def fit(
     targets = list(labels or grid.label_space.names)
     grid.label_space.subset(targets)
     plan = {
-        "grids": [_fingerprint(each) for each in (grid, further) if each is not None],
+        "grids": [_fingerprint(each) for each in (grid, *further)],
         "instrument": grid.instrument.get_config(),
         "targets": targets,
         "observation": observation.get_config(),
@@ -135,7 +136,7 @@ def fit(
     model = _new_model(grid, targets, observation, config, seed)
     seconds = time.perf_counter()
     steps, emulator_batch = config.emulator_steps, config.emulator_batch
-    stars = parts[0] if further is None else parts[0].joined(further)
+    stars = reduce(SyntheticGrid.joined, further, parts[0])
     model.emulator.learn(stars, parts[1], steps=steps, batch_size=emulator_batch, folder=folder, verbose=verbose)
     summary = model.summary_of_training
     summary["emulator_spectra"] = len(stars)

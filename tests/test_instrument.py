@@ -40,7 +40,6 @@ def test_linear_and_logarithmic_grids(instrument):
     np.testing.assert_allclose(instrument.wavelength[:101], 5000.0 + 0.1 * np.arange(101), rtol=1e-15)
     np.testing.assert_allclose(instrument.wavelength[101:], 6000.0 * np.exp(1e-5 * np.arange(200)), rtol=1e-13)
     np.testing.assert_allclose(instrument.pixel_width[:101], 0.1, rtol=1e-9)
-    np.testing.assert_array_equal(instrument.arm_index, np.repeat([0, 1], [101, 200]))
     assert instrument.arm_slices == (slice(0, 101), slice(101, 301)) and instrument.n_pixels == 301
 
 

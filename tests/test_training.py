@@ -76,8 +76,9 @@ def test_further_spectra_for_the_emulator_make_it_better_where_they_are():
         stars.subset(stars.labels[:, 0] < 4500.0) for stars in (toy.grid(3000, seed=11), toy.grid(600, seed=12))
     )
     config, error = dataclasses.replace(FAST, draws=512), []
-    for further in (None, cool):
-        model = fit(toy.grid(150), emulator_grid=further, config=config, epochs=1, batch_size=256, verbose=0)
+    halves = [cool.subset(np.arange(len(cool)) % 2 == k) for k in (0, 1)]
+    for further in ([], halves):
+        model = fit(toy.grid(150), emulator_grids=further, config=config, epochs=1, batch_size=256, verbose=0)
         error.append(np.sqrt(np.mean((model.emulator.spectrum(truth.labels) - truth.flux()) ** 2)))
     assert error[1] < 0.5 * error[0]
     assert model.summary_of_training["spectra"] == 150
@@ -92,6 +93,10 @@ def test_learned_encoder_learns(encoder, tmp_path):
     spectra = toy.observed(toy.grid(40, seed=3).labels, 100.0)
     drawn = model.sample(*spectra, n_samples=100)
     assert np.all(np.isfinite(drawn["labels"]))
+    for missing in (np.arange(512) < 256, np.arange(512) % 2 == 0):
+        flux, error, mask = spectra
+        chi_square = model.sample(flux, error, mask | missing, n_samples=2)["chi_square"]
+        assert 0.8 < np.median(chi_square) < 1.2
     model.save(tmp_path / "model.keras")
     again = kcinn.load(tmp_path / "model.keras").sample(*spectra, n_samples=100)
     for name in ("labels", "outlier"):
@@ -163,7 +168,7 @@ def test_what_cannot_work_leaves_the_checkpoint_free(tmp_path):
     other = toy.grid(50)
     other.metadata["engine"] = "another"
     with pytest.raises(GridError, match="one engine"):
-        train(emulator_grid=other, checkpoint=tmp_path / "checkpoint")
+        train(emulator_grids=[other], checkpoint=tmp_path / "checkpoint")
     assert not (tmp_path / "checkpoint").exists()
 
 

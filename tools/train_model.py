@@ -1,10 +1,10 @@
 """Train the model that comes with kcinn, and write its card.
 
     kcinn synthesize --n 40000 --instrument 4most-hrs -o grid.h5
-    python tools/train_model.py grid.h5 [--emulator-grid FILE] [--checkpoint FOLDER] [-o data/models]
+    python tools/train_model.py grid.h5 [--emulator-grid FILE ...] [--checkpoint FOLDER] [-o data/models]
 
 Two shares of the stars are kept from the training: one calibrates the model, the card's table is measured on the other.
-An emulator grid, as ``kcinn synthesize --within teff 4000 4700`` makes one, is for the emulator alone.
+Emulator grids, as ``kcinn synthesize --within teff 4000 4700`` makes one, are for the emulator alone.
 """
 
 from __future__ import annotations
@@ -20,23 +20,22 @@ from kcinn.model.calibration import calibrate
 from kcinn.model.ordinary import Ordinary
 from kcinn.training import fit
 
-CONFIG = Config(emulator_share=0.8, emulator_steps=32000, draws=32768)
+CONFIG = Config(emulator_share=0.8, emulator_steps=64000, draws=32768)
 HELD_OUT = 0.075  # each
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grid", type=Path)
-    parser.add_argument("--emulator-grid", type=Path)
+    parser.add_argument("--emulator-grid", type=Path, nargs="*", default=[])
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=MODELS)
     options = parser.parse_args()
     shares = 1.0 - 2.0 * HELD_OUT, HELD_OUT, HELD_OUT
     training, calibrating, test = SyntheticGrid.open(options.grid).split(*shares, seed=1)
-    further = SyntheticGrid.open(options.emulator_grid) if options.emulator_grid else None
     model = fit(
         training,
-        emulator_grid=further,
+        emulator_grids=[SyntheticGrid.open(path) for path in options.emulator_grid],
         config=CONFIG,
         checkpoint=options.checkpoint,
         resume=options.checkpoint is not None,

@@ -17,7 +17,10 @@ from kcinn.errors import KcinnError
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="model.keras", show_default=True,
     callback=in_a_folder,
 )  # fmt: skip
-@click.option("--emulator-grid", type=click.Path(path_type=Path), help="Further spectra for the emulator alone.")
+@click.option(
+    "--emulator-grid", "emulator_grids", multiple=True, type=click.Path(path_type=Path),
+    help="Further spectra for the emulator alone; repeat.",
+)  # fmt: skip
 @click.option("--instrument", help="Built-in name or TOML file, if other than the grid's.")
 @click.option("--label", "labels", multiple=True, help="Infer this label; repeat. By default all of the grid.")
 @click.option("--encoder", type=click.Choice(["fisher", "dense", "conv"]), default="fisher", show_default=True)
@@ -28,7 +31,7 @@ from kcinn.errors import KcinnError
 @SEED
 @QUIET
 def fit(
-    grid: Path, output: Path, emulator_grid: Path | None, instrument: str | None, labels: tuple[str, ...],
+    grid: Path, output: Path, emulator_grids: tuple[Path, ...], instrument: str | None, labels: tuple[str, ...],
     encoder: str, snr: tuple[float, float], epochs: int, checkpoint: Path | None, resume: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a model on a grid of synthetic spectra."""
@@ -43,7 +46,7 @@ def fit(
 
     model = run(
         synthetic,
-        emulator_grid=None if emulator_grid is None else SyntheticGrid.open(emulator_grid),
+        emulator_grids=[SyntheticGrid.open(path) for path in emulator_grids],
         instrument=instrument,
         labels=labels or None,
         observation=Observation(snr=snr),

@@ -12,6 +12,8 @@ from kcinn.nn.encoder import Encoder, Encoding
 from kcinn.nn.pixels import arm_indicator, pixel_width
 from kcinn.nn.tensor import Tensor
 
+FILLINGS = 8  # times that missing pixels are filled before a spectrum is compared with its components
+
 
 class LearnedEncoder(Encoder):
     """A network from spectrum to context; the flow models the labels themselves, without a frame.
@@ -71,11 +73,21 @@ class LearnedEncoder(Encoder):
         n_targets = len(self.targets)
         location = ops.zeros_like(features[:, :n_targets])
         identity = ops.eye(n_targets) + ops.zeros_like(features[:, :1, None])
-        misfit = inverse_variance * ops.square(flux - self.emulator.flux(components))
-        chi_square = ops.sum(misfit, axis=-1) / n_good[:, 0]
+        chi_square = ops.sum(self._misfit(flux, inverse_variance, good, components), axis=-1) / n_good[:, 0]
         nothing = ops.zeros_like(chi_square)
         snr = self.snr(inverse_variance)
         return Encoding(ops.relu(features), location, identity, identity, chi_square, nothing, nothing, snr)
+
+    def _misfit(self, flux: Tensor, inverse_variance: Tensor, good: Tensor, components: Tensor) -> Tensor:
+        """Squared residuals over the variance, ``(n, n_pixels)``, of the components that fit the good pixels best.
+
+        In a projection missing pixels count as the mean spectrum; so they are filled with what the components say of
+        them, again and again.
+        """
+        weighted_basis = ops.transpose(self.emulator.basis * ops.convert_to_tensor(self.pixel_width))
+        for _ in range(FILLINGS):
+            components = components + ops.matmul(good * (flux - self.emulator.flux(components)), weighted_basis)
+        return inverse_variance * ops.square(flux - self.emulator.flux(components))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "n_features": self.n_features}

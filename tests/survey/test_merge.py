@@ -11,8 +11,8 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 from survey_toy import N
 
-from kcinn.catalogue import covariance_columns
-from kcinn.errors import SurveyError
+from kcinn.catalogue import covariance_columns, to_table, write_table
+from kcinn.errors import KcinnError, SurveyError
 from kcinn.labels import Label, LabelSpace
 from kcinn.survey import merge
 from kcinn.survey.columns import columns
@@ -32,6 +32,16 @@ def test_a_part_may_have_the_covariances_of_sixty_labels(tmp_path):
     write_part(tmp_path / "part-0000000.npy", rows)
     again = read_part(tmp_path / "part-0000000.npy", rows.dtype, 5)
     np.testing.assert_array_equal(again, rows)
+
+
+def test_more_columns_than_a_fits_table_can_number_are_refused(tmp_path):
+    space = LabelSpace(Label.standard(f"label_{k}", 0.0, 1.0) for k in range(45))
+    wide = covariance_columns(space)
+    table = to_table(wide, {column.name: np.zeros(2) for column in wide}, {})
+    with pytest.raises(KcinnError, match=r"at most 999 columns; this catalogue has 1035\. .*\.vot"):
+        write_table(table, tmp_path / "catalogue.fits")
+    write_table(table, tmp_path / "catalogue.vot")
+    assert len(Table.read(tmp_path / "catalogue.vot").colnames) == 1035
 
 
 def same(values, expected):
