@@ -1,10 +1,10 @@
 """Train the model that comes with kcinn, and write its card.
 
     kcinn synthesize --n 40000 --instrument 4most-hrs -o grid.h5
-    python tools/train_model.py grid.h5 [--emulator-grid FILE ...] [--checkpoint FOLDER] [-o data/models]
+    python tools/build_emulator_grids.py -o further
+    python tools/train_model.py grid.h5 --emulator-grid further/*.h5 [--checkpoint FOLDER] [-o data/models]
 
 Two shares of the stars are kept from the training: one calibrates the model, the card's table is measured on the other.
-Emulator grids, as ``kcinn synthesize --within teff 4000 4700`` makes one, are for the emulator alone.
 """
 
 from __future__ import annotations
