@@ -92,7 +92,7 @@ def fit(
     Returns
     -------
     CINN
-        With `summary_of_training`: errors of the emulator, losses, seconds.
+        With `summary_of_training`: errors of the emulator, losses, seconds (of the last run, if it was resumed).
 
     Raises
     ------
