@@ -66,7 +66,7 @@ class LearnedEncoder(Encoder):
         n_good = ops.maximum(ops.sum(good, axis=-1, keepdims=True), 1.0)
         variance = ops.sum(good * width / ops.maximum(inverse_variance, 1e-12), axis=-1, keepdims=True) / n_good
         deviation = good * (flux - self.emulator.mean)
-        components = ops.matmul(deviation * width, ops.transpose(self.emulator.basis))
+        components = self._project(deviation)
         share = ops.matmul(good, ops.transpose(arms)) / ops.sum(arms, axis=-1)
         conditions = ops.concatenate([0.5 * ops.log(variance + 1e-12) + 4.5, share], axis=-1)
         features = self.features(deviation, components, good, variance, conditions)
@@ -78,15 +78,18 @@ class LearnedEncoder(Encoder):
         snr = self.snr(inverse_variance)
         return Encoding(ops.relu(features), location, identity, identity, chi_square, nothing, nothing, snr)
 
+    def _project(self, deviation: Tensor) -> Tensor:
+        """Components ``(n, n_components)`` of deviations from the mean spectrum ``(n, n_pixels)``."""
+        return ops.matmul(deviation * ops.convert_to_tensor(self.pixel_width), ops.transpose(self.emulator.basis))
+
     def _misfit(self, flux: Tensor, inverse_variance: Tensor, good: Tensor, components: Tensor) -> Tensor:
         """Squared residuals over the variance, ``(n, n_pixels)``, of the components that fit the good pixels best.
 
         In a projection missing pixels count as the mean spectrum; so they are filled with what the components say of
         them, again and again.
         """
-        weighted_basis = ops.transpose(self.emulator.basis * ops.convert_to_tensor(self.pixel_width))
         for _ in range(FILLINGS):
-            components = components + ops.matmul(good * (flux - self.emulator.flux(components)), weighted_basis)
+            components = components + self._project(good * (flux - self.emulator.flux(components)))
         return inverse_variance * ops.square(flux - self.emulator.flux(components))
 
     def get_config(self) -> dict[str, Any]:

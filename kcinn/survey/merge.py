@@ -56,6 +56,8 @@ def merge(
     ------
     SurveyError
         If parts are missing or do not agree with their checksums, or the output cannot be written.
+    KcinnError
+        If a FITS table cannot hold so many columns, or Parquet lacks its package.
     """
     folder, output = Path(folder), Path(output)
     if output.suffix not in ENDINGS:
