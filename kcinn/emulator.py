@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from kcinn import keras_file
+from kcinn.checkpoint import Checkpoint
 from kcinn.errors import KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
@@ -160,19 +160,18 @@ class Emulator(EmulatorLayer):
         *,
         steps: int,
         batch_size: int = 256,
-        folder: Path | None = None,
+        checkpoint: Checkpoint | None = None,
         verbose: int = 1,
     ) -> None:
         """Train on `stars`, and measure the error on `unseen` ones, grids of the emulator's principal components.
 
-        With a `folder`, a killed training goes on from the checkpoints in it.
+        With a `checkpoint`, a killed training goes on from its last epoch.
 
         Parameters
         ----------
         stars, unseen : SyntheticGrid
         steps, batch_size : int
-        folder : path, optional
-            Of checkpoints.
+        checkpoint : Checkpoint, optional
         verbose : int
             0 hides the progress bar.
         """
@@ -190,7 +189,7 @@ class Emulator(EmulatorLayer):
             stars.coefficients,
             batch_size=batch_size,
             epochs=epochs,
-            callbacks=callbacks("emulator", epochs, folder, verbose),
+            callbacks=callbacks("emulator", epochs, checkpoint or Checkpoint(), verbose),
             verbose=0,
         )
         assert unseen.coefficients is not None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import keras
 from tqdm import tqdm
 
+from kcinn.checkpoint import Checkpoint
 from kcinn.devices import replicas
 
 WARM_UP = 200  # steps
@@ -46,17 +46,16 @@ def steps_per_execution() -> int:
     return 16 if keras.backend.backend() == "tensorflow" and replicas() == 1 else 1
 
 
-def callbacks(name: str, epochs: int, folder: Path | None, verbose: int) -> list[keras.callbacks.Callback]:
-    """A progress bar, and with a `folder` checkpoints from which a killed training goes on."""
+def callbacks(name: str, epochs: int, progress: Checkpoint, verbose: int) -> list[keras.callbacks.Callback]:
+    """A progress bar, and in the checkpoint's folder the state at every epoch, from which a killed training goes on."""
     chosen: list[keras.callbacks.Callback] = [_Bar(name, epochs, verbose)]
-    if folder is not None:
-        chosen.append(
-            keras.callbacks.BackupAndRestore(
-                str(folder / name),
-                double_checkpoint=True,  # a kill may cut off the last
-                delete_checkpoint=False,
-            )
+    if progress.folder is not None:
+        backup = keras.callbacks.BackupAndRestore(
+            str(progress.folder / name),
+            double_checkpoint=True,  # a kill may cut off the last
+            delete_checkpoint=False,
         )
+        chosen += [backup, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: progress.note_seconds())]
     return chosen
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import time
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from kcinn.checkpoint import Checkpoint
 from kcinn.config import Config
 from kcinn.devices import replicas
 from kcinn.emulator import sizes_for
@@ -92,7 +91,7 @@ def fit(
     Returns
     -------
     CINN
-        With `summary_of_training`: errors of the emulator, losses, seconds (of the last run, if it was resumed).
+        With `summary_of_training`: errors of the emulator, losses, seconds.
 
     Raises
     ------
@@ -127,31 +126,29 @@ def fit(
         "config": dataclasses.asdict(config),
         "arguments": [validation, epochs, batch_size, seed],
     }
-    folder = _claim(checkpoint, plan, resume)
+    progress = Checkpoint.claim(checkpoint, plan, resume)
     keras.utils.set_random_seed(seed)
     if not grid.compressed:
         grid = grid.principal_components(config.components, seed=seed)
     share = (1.0 - validation) * config.emulator_share
     parts = grid.split(share, 1.0 - validation - share, validation, seed=seed)
     model = _new_model(grid, targets, observation, config, seed)
-    seconds = time.perf_counter()
     steps, emulator_batch = config.emulator_steps, config.emulator_batch
     stars = reduce(SyntheticGrid.joined, further, parts[0])
-    model.emulator.learn(stars, parts[1], steps=steps, batch_size=emulator_batch, folder=folder, verbose=verbose)
+    model.emulator.learn(stars, parts[1], steps=steps, batch_size=emulator_batch, checkpoint=progress, verbose=verbose)
     summary = model.summary_of_training
     summary["emulator_spectra"] = len(stars)
     summary |= {"emulator_rms": model.emulator.rms, "emulator_rms_median": model.emulator.median_rms}
-    summary["emulator_seconds"] = time.perf_counter() - seconds
-    logger.info("Emulator: rms error %.4f, %.0f s", summary["emulator_rms"], summary["emulator_seconds"])
+    logger.info("Emulator: rms error %.4f, after %.0f s", summary["emulator_rms"], progress.seconds)
     if config.encoder == "fisher":
         _set_start_and_order(model, parts[0])
-        held_out = _train_flow(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
+        held_out = _train_flow(model, parts[1], parts[2], config, epochs, batch_size, progress, seed, verbose)
     else:
-        held_out = _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, folder, seed, verbose)
+        held_out = _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, progress, seed, verbose)
     calibrate(model, held_out, seed=seed)
     summary["log_density"] = _log_density(model, held_out)
-    summary["seconds"] = time.perf_counter() - seconds
-    logger.info("Flow: log density %.3f of held-out stars, %.0f s", summary["log_density"], summary["seconds"])
+    summary["seconds"] = progress.seconds
+    logger.info("Flow: log density %.3f of held-out stars, after %.0f s", summary["log_density"], summary["seconds"])
     return model
 
 
@@ -192,14 +189,20 @@ def _set_start_and_order(model: CINN, stars: SyntheticGrid) -> None:
 
 def _train_flow(
     model: CINN, stars: SyntheticGrid, held_out: SyntheticGrid, config: Config, epochs: int, batch_size: int,
-    folder: Path | None, seed: int, verbose: int,
+    progress: Checkpoint, seed: int, verbose: int,
 ) -> Ordinary:  # fmt: skip
     """Encode a pool of training spectra once, train the flow on it; return the held-out spectra that stopped it."""
     encode, rows = RowEncoder(model), Rows(model, stars, config.jitter)
     n_chunks = -(-config.draws // CHUNK)
     chunks = []
     for k in tqdm(range(n_chunks), desc="encode", unit="chunk", disable=None if verbose else True):
-        chunks.append(_encoded_chunk(encode, rows, min(CHUNK, config.draws - k * CHUNK), k, seed, folder))
+        name = f"encoded-{k:04d}"
+        chunk = progress.arrays(name)
+        if chunk is None:
+            some = rows.draw(min(CHUNK, config.draws - k * CHUNK), np.random.default_rng([seed, k]))
+            chunk = encode(some, seed=seed + k)
+            progress.keep(name, chunk)
+        chunks.append(chunk)
     train = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
     model.context_mean.assign(train["context"].mean(axis=0))
     model.context_scale.assign(train["context"].std(axis=0) + 1e-3)
@@ -211,27 +214,14 @@ def _train_flow(
     )
     for k, member in enumerate(model.flow.members):
         flow = _twin(member)
-        _fit(model, flow, train, test, config, epochs, batch_size, folder, verbose, name=f"flow-{k}")
+        _fit(model, flow, train, test, config, epochs, batch_size, progress, verbose, name=f"flow-{k}")
         member.set_weights(flow.get_weights())
     return unseen
 
 
-def _encoded_chunk(
-    encode: RowEncoder, rows: Rows, n: int, k: int, seed: int, folder: Path | None
-) -> dict[str, NDArray[np.float32]]:
-    file = None if folder is None else folder / f"encoded-{k:04d}.npz"
-    if file is not None and file.exists():
-        with np.load(file, allow_pickle=False) as saved:
-            return {key: saved[key] for key in saved.files}
-    chunk = encode(rows.draw(n, np.random.default_rng([seed, k])), seed=seed + k)
-    if file is not None:
-        _save_arrays(file, chunk)
-    return chunk
-
-
 def _train_jointly(
     model: CINN, stars: SyntheticGrid, held_out: SyntheticGrid, config: Config, epochs: int, batch_size: int,
-    folder: Path | None, seed: int, verbose: int,
+    progress: Checkpoint, seed: int, verbose: int,
 ) -> Ordinary:  # fmt: skip
     """Train encoder and flow together; every step draws noise, gaps, velocity and continuum anew."""
     model.emulator.trainable = False
@@ -239,7 +229,7 @@ def _train_jointly(
     train = rows.draw(config.draws, np.random.default_rng(seed))
     test = Rows(model, held_out, 0.0).own()
     jit = jit_pays(epochs * len(train["phi"]) * model.instrument.n_pixels, draws=True)
-    _fit(model, JointTraining(model), train, test, config, epochs, batch_size, folder, verbose, jit=jit)
+    _fit(model, JointTraining(model), train, test, config, epochs, batch_size, progress, verbose, jit=jit)
     return Ordinary.observed(model, held_out, seed=seed)
 
 
@@ -251,11 +241,12 @@ def _log_density(model: CINN, spectra: Ordinary) -> float:
 
 def _fit(
     model: CINN, trained: keras.Model, train: dict[str, Any], test: dict[str, Any], config: Config, epochs: int,
-    batch_size: int, folder: Path | None, verbose: int, name: str = "flow-0", jit: bool | str = "auto",
+    batch_size: int, progress: Checkpoint, verbose: int, name: str = "flow-0", jit: bool | str = "auto",
 ) -> None:  # fmt: skip
-    done = None if folder is None else folder / f"{name}.npz"
-    if done is not None and done.exists():
-        _take_over(model, trained, done)
+    done = progress.arrays(name)
+    if done is not None:  # before a kill
+        trained.set_weights([done[f"weight_{k}"] for k in range(len(done) - len(LOSSES))])
+        _note(model, done)
         return
     n = len(next(iter(train.values()))) // batch_size * batch_size
     steps, shared = n // batch_size, replicas() > 1
@@ -278,34 +269,20 @@ def _fit(
         validation_data=(test, None),
         batch_size=batch_size,
         epochs=epochs,
-        callbacks=[stop, *([Average()] if shared else []), *callbacks(name, epochs, folder, verbose)],
+        callbacks=[stop, *([Average()] if shared else []), *callbacks(name, epochs, progress, verbose)],
         verbose=0,
     ).history
     if not history:  # killed after the last epoch: nothing was left to train
         history = {"loss": [], "val_loss": [trained.evaluate(test, verbose=0)]}
     losses = {key: np.array(history[source]) for key, source in LOSSES.items()}
     _note(model, losses)
-    if done is not None:  # the weights of the best epoch, which the checkpoints of the training do not hold
-        _save_arrays(done, {**losses, **{f"weight_{k}": value for k, value in enumerate(trained.get_weights())}})
-
-
-def _take_over(model: CINN, trained: keras.Model, done: Path) -> None:
-    """Weights and losses of a training that was finished before a kill."""
-    with np.load(done, allow_pickle=False) as saved:
-        trained.set_weights([saved[f"weight_{k}"] for k in range(len(saved.files) - len(LOSSES))])
-        _note(model, {key: saved[key] for key in LOSSES})
+    # the weights of the best epoch, which the checkpoints of the training do not hold
+    progress.keep(name, {**losses, **{f"weight_{k}": value for k, value in enumerate(trained.get_weights())}})
 
 
 def _note(model: CINN, losses: dict[str, NDArray[Any]]) -> None:
-    for key, values in losses.items():
-        model.summary_of_training.setdefault(key, []).append([float(value) for value in values])
-
-
-def _save_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write arrays; the file has its name only once it is whole."""
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    partial.rename(file)
+    for key in LOSSES:
+        model.summary_of_training.setdefault(key, []).append([float(value) for value in losses[key]])
 
 
 def _twin(model: Any) -> Any:
@@ -326,25 +303,3 @@ def _fingerprint(grid: SyntheticGrid) -> dict[str, Any]:
         "flux": f"{grid.flux(slice(0, 64)).sum(dtype=np.float64):.6g}",
         "metadata": grid.metadata,
     }
-
-
-def _claim(checkpoint: str | Path | None, plan: dict[str, Any], resume: bool) -> Path | None:
-    """The folder of intermediate results, which must be empty or belong to the same plan."""
-    if checkpoint is None:
-        if resume:
-            raise KcinnError("resume=True needs checkpoint=, the folder of the interrupted training.")
-        return None
-    folder, text = Path(checkpoint), json.dumps(plan, sort_keys=True)
-    file = folder / "plan.json"
-    if file.exists():
-        if not resume:
-            raise KcinnError(
-                f"{folder} holds an earlier training. Pass resume=True to go on with it, or another folder."
-            )
-        if file.read_text(encoding="utf-8") != text:
-            raise KcinnError(f"{folder} belongs to a training with other arguments. Pass those, or another folder.")
-    elif folder.exists() and any(folder.iterdir()):
-        raise KcinnError(f"{folder} is not empty and holds no training. Pass another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return folder

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors"},
-    {"devices", "plugins", "quantity", "registration"},
+    {"checkpoint", "devices", "plugins", "quantity", "registration"},
     {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
     {"instrument", "label_array", "hdf5", "spectra", "spectra_check", "spectra_format"},
     {"grid", "grid_file", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},

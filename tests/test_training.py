@@ -1,6 +1,7 @@
 """fit: refuses what cannot work, marginalises labels, resumes after a kill."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -126,18 +127,23 @@ def test_resume_after_kill(tmp_path):
     )
     folder = tmp_path / "checkpoint"
     command = [sys.executable, "-c", script, str(folder), os.path.dirname(__file__)]
+    start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not (folder / "encoded-0000.npz").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    before = json.loads((folder / "seconds.json").read_text())
+    assert 0.0 < before < time.monotonic() - start
     encoded = (folder / "encoded-0000.npz").stat().st_mtime_ns
     with pytest.raises(KcinnError, match="resume=True"):
         train(checkpoint=folder)
     with pytest.raises(KcinnError, match="other arguments"):
         train(checkpoint=folder, resume=True, epochs=6, seed=1)
+    start = time.monotonic()
     model = train(checkpoint=folder, resume=True, epochs=6)
+    assert before < model.summary_of_training["seconds"] < before + time.monotonic() - start
     assert (folder / "encoded-0000.npz").stat().st_mtime_ns == encoded
     assert len(model.summary_of_training["loss"][0]) <= 6
     again = train(checkpoint=folder, resume=True, epochs=6)  # nothing is left to do
