@@ -8,7 +8,7 @@ from keras import ops
 
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.observe import Observe
-from kcinn.nn.pixels import move
+from kcinn.nn.pixels import follow, shift
 from kcinn.nn.tensor import Tensor
 from kcinn.nn.triangle import solve
 
@@ -20,7 +20,7 @@ def largest_misfit(
 ) -> Tensor:
     """Largest mean misfit in a short window, in its standard deviations, ``(n,)``.
 
-    The emulator's spectrum is shifted, and the continuum of every arm fitted within its prior; then residuals over
+    The spectrum is moved to rest, and the continuum of every arm fitted within its prior; then residuals over
     errors are added up in every window of seven pixels, and divided by the square root of their number. Noise alone
     gives about 4.5 among ten thousand pixels. A line that the labels do not explain, in emission or absorption, gives
     more, even where it does not show in the chi-square of the whole spectrum.
@@ -36,16 +36,27 @@ def largest_misfit(
         Of the spectra, km/s.
     flux, inverse_variance : tensors, shape (n, n_pixels)
     """
-    settings = observe.observation
     distance = velocity[:, None] * ops.convert_to_tensor(observe.pixels_per_velocity)
-    star, _ = move(emulator.flux(emulator(phi)), distance, observe.edges)
-    columns = star[:, None, :] * ops.convert_to_tensor(settings.continuum * observe.polynomials)
-    weighted = columns * inverse_variance[:, None, :]
-    residual = flux - star
-    normal = ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(columns.shape[1])
-    level = solve(normal, ops.matmul(weighted, residual[:, :, None])[:, :, 0])
-    residual = residual - ops.matmul(level[:, None, :], columns)[:, 0]
-    pull = residual * ops.sqrt(inverse_variance)
+    whole = ops.round(distance)  # by which the spectrum is moved back; slices of the emulator's make up for the rest
+    (flux, inside), (weight, _) = (follow(values, whole, observe.edges) for values in (flux, inverse_variance))
+    star, _ = shift(emulator.flux(emulator(phi)), distance - whole, observe.edges)
+    weight, residual = inside * weight, flux - star
+    level = ops.matmul(_level(star, residual, weight, observe), _curves(observe))
+    pull = (residual - star * level) * ops.sqrt(weight)
     n = pull.shape[1] - WINDOW + 1
     total = sum(pull[:, k : k + n] for k in range(WINDOW))
     return ops.max(ops.abs(total), axis=-1) / math.sqrt(WINDOW)
+
+
+def _level(star: Tensor, residual: Tensor, weight: Tensor, observe: Observe) -> Tensor:
+    """Coefficients ``(n, n_curves)`` of the continuum that brings `residual` nearest to zero, within their prior."""
+    curves = _curves(observe)
+    n_curves = curves.shape[0]
+    products = ops.reshape(curves[:, None] * curves[None], (n_curves**2, -1))
+    normal = ops.reshape(ops.matmul(weight * ops.square(star), ops.transpose(products)), (-1, n_curves, n_curves))
+    return solve(normal + ops.eye(n_curves), ops.matmul(weight * star * residual, ops.transpose(curves)))
+
+
+def _curves(observe: Observe) -> Tensor:
+    """What a continuum coefficient of one prior standard deviation adds, ``(n_curves, n_pixels)``."""
+    return ops.convert_to_tensor(observe.observation.continuum * observe.polynomials)
