@@ -37,6 +37,7 @@ STATISTICS = (  # name of the column, what it is, UCD
     ("{}_map", "mode of the marginal posterior", "{}"),
     ("{}_mean", "mean of the posterior", "{};stat.mean"),
 )
+COVARIANCE = "cov_{}_{}"  # name of the column
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,18 @@ def covariance_columns(space: LabelSpace) -> list[Column]:
     units = {label.name: _unit_of_difference(label) for label in space}
     return [
         Column(
-            f"cov_{first}_{second}",
+            COVARIANCE.format(first, second),
             str(u.Unit(f"{units[first]} {units[second]}")),
             f"covariance of {first} and {second}",
             "stat.covariance",
         )
-        for i, first in enumerate(space.names)
-        for second in space.names[: i + 1]
+        for first, second in _pairs(space)
     ]
+
+
+def _pairs(space: LabelSpace) -> list[tuple[str, str]]:
+    """Names of the labels of the lower triangle of the covariance matrix, row by row."""
+    return [(first, second) for i, first in enumerate(space.names) for second in space.names[: i + 1]]
 
 
 def _unit_of_difference(label: Label) -> str:
@@ -106,7 +111,7 @@ def label_values(space: LabelSpace, summary: Summary) -> dict[str, NDArray[Any]]
     for k, label in enumerate(space.names):
         values |= {name.format(label): x[:, k] for (name, *_), x in zip(STATISTICS, statistics, strict=True)}
     triangle = summary.covariance[:, *np.tril_indices(len(space))]
-    return values | {column.name: x for column, x in zip(covariance_columns(space), triangle.T, strict=True)}
+    return values | {COVARIANCE.format(*pair): x for pair, x in zip(_pairs(space), triangle.T, strict=True)}
 
 
 def to_table(columns: Iterable[Column], values: Mapping[str, ArrayLike], meta: Mapping[str, Any]) -> QTable:
