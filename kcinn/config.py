@@ -31,6 +31,7 @@ class Config:
     transform : {"affine", "spline"}
     base : {"normal", "student_t", "conditional"}
     learning_rate, weight_decay : float
+        Of AdamW. A grid leaves a few thousand stars to the flow behind a Fisher encoder, and a strong decay pays.
     patience : int
         Epochs without progress on held-out stars before training stops.
     """
@@ -51,8 +52,8 @@ class Config:
     hidden: int = 1
     transform: str = "affine"
     base: str = "normal"
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.03
+    learning_rate: float = 1e-2
+    weight_decay: float = 1.0
     patience: int = 8
 
     @classmethod

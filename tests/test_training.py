@@ -23,6 +23,7 @@ from kcinn.rows import Rows
 from kcinn.training import fit
 
 FAST = dataclasses.replace(toy.CONFIG, emulator_steps=600, draws=4608)
+LEARNED = {"depth": 3, "width": 48, "base": "conditional", "learning_rate": 3e-3, "weight_decay": 1e-4}
 
 
 def train(**changes):
@@ -87,7 +88,7 @@ def test_further_spectra_for_the_emulator_make_it_better_where_they_are():
 
 @pytest.mark.parametrize("encoder", ["dense", "conv"])
 def test_learned_encoder_learns(encoder, tmp_path):
-    config = dataclasses.replace(FAST, encoder=encoder, depth=3, width=48, base="conditional", weight_decay=1e-4)
+    config = dataclasses.replace(FAST, encoder=encoder, **LEARNED)
     model = train(config=config, epochs=6)
     (losses,) = model.summary_of_training["validation_loss"]
     assert losses[-1] < losses[0]

@@ -94,8 +94,9 @@ class ComponentFit(Encoder):
         padded = np.pad(deviation, ((0, 0), (0, self.n_blocks * BLOCK - deviation.shape[1])))
         power = np.square(padded).reshape(len(coefficients), self.n_blocks, BLOCK).sum(axis=-1).T
         self.start_phi.assign(np.clip(phi, -2.5, 2.5).astype(np.float32))
-        self.start_coefficients.assign(coefficients)
-        self.start_power.assign(power)
+        # three digits are enough to tell which is near, and files pack to half
+        self.start_coefficients.assign(coefficients.astype(np.float16).astype(np.float32))
+        self.start_power.assign(power.astype(np.float16).astype(np.float32))
 
     def _approach(self, flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Labels ``(n, n_labels)`` and nuisances ``(n, n_nuisances)`` of the fit to components."""
