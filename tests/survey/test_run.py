@@ -14,7 +14,6 @@ from astropy.table import Table
 from survey_toy import BAD, OPTIONS, N, pack_stars
 
 import kcinn
-from kcinn import marginals
 from kcinn.errors import ModelError, SpectraError, SurveyError
 from kcinn.flag import Flag
 from kcinn.spectra import Spectra
@@ -251,10 +250,12 @@ def test_summaries_made_on_a_device_are_the_same(toy_model_file, stars, undistur
         if name.startswith("cov"):
             atol = 1e-3 * np.nanmax(np.abs(host[name]))
             np.testing.assert_allclose(device[name], host[name], atol=atol)
-        elif name.endswith("_map"):  # found among points: rounding may decide between two beside each other
-            step = 2 * marginals.REACH / (marginals.POINTS - 1) * host[f"e_{name.removesuffix('_map')}"]
+        elif name.endswith("_map"):
+            # rounding may put a sample into the bin beside its own, 0.1 scatter away; near the top, where the kernels
+            # of 200 samples of bandwidth 0.31 curve by 54 in all, that moves the maximum by 0.1 / 0.31^2 / 54 scatter
+            most = 0.02 * host[f"e_{name.removesuffix('_map')}"]
             usable = np.isfinite(host[name])
-            np.testing.assert_array_less(np.abs(device[name] - host[name])[usable], 1.1 * step[usable], err_msg=name)
+            np.testing.assert_array_less(np.abs(device[name] - host[name])[usable], most[usable], err_msg=name)
             np.testing.assert_array_equal(np.isfinite(device[name]), usable)
         elif host.dtype[name].kind == "f":
             np.testing.assert_allclose(device[name], host[name], rtol=1e-4, atol=1e-4, err_msg=name)
