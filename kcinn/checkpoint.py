@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from kcinn.errors import KcinnError
 
+CLOCK = "seconds.json"
+
 
 class Checkpoint:
     """The folder of a training's intermediate results, and the time that they took; without a folder nothing is kept.
@@ -24,9 +26,8 @@ class Checkpoint:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self._clock = None if folder is None else folder / "seconds.json"
-        there = self._clock is not None and self._clock.exists()
-        self._before = json.loads(self._clock.read_text(encoding="utf-8")) if self._clock and there else 0.0
+        clock = None if folder is None else folder / CLOCK
+        self._before = 0.0 if clock is None or not clock.exists() else float(clock.read_text(encoding="utf-8"))
         self._start = time.perf_counter()
 
     @classmethod
@@ -77,10 +78,10 @@ class Checkpoint:
 
     def note_seconds(self) -> None:
         """Write down how long the training has taken."""
-        if self._clock is not None:
-            partial = self._clock.with_suffix(".partial")
+        if self.folder is not None:
+            partial = self.folder / f"{CLOCK}.partial"
             partial.write_text(json.dumps(self.seconds), encoding="utf-8")
-            partial.replace(self._clock)
+            partial.replace(self.folder / CLOCK)
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """Arrays that were kept under a name, or None."""

@@ -14,6 +14,7 @@ from astropy.table import Table
 from survey_toy import BAD, OPTIONS, N, pack_stars
 
 import kcinn
+from kcinn import marginals
 from kcinn.errors import ModelError, SpectraError, SurveyError
 from kcinn.flag import Flag
 from kcinn.spectra import Spectra
@@ -246,21 +247,24 @@ def test_summaries_made_on_a_device_are_the_same(toy_model_file, stars, undistur
     merge(tmp_path / "out", tmp_path / "catalogue.fits")
     device, host = (Table.read(folder / "catalogue.fits").as_array() for folder in (tmp_path, undisturbed.parent))
     summariser._loaded.cache_clear()
+    beside = []
     for name in host.dtype.names:
         if name.startswith("cov"):
             atol = 1e-3 * np.nanmax(np.abs(host[name]))
             np.testing.assert_allclose(device[name], host[name], atol=atol)
-        elif name.endswith("_map"):
-            # rounding may put a sample into the bin beside its own, 0.1 scatter away; near the top, where the kernels
-            # of 200 samples of bandwidth 0.31 curve by 54 in all, that moves the maximum by 0.1 / 0.31^2 / 54 scatter
-            most = 0.02 * host[f"e_{name.removesuffix('_map')}"]
-            usable = np.isfinite(host[name])
-            np.testing.assert_array_less(np.abs(device[name] - host[name])[usable], most[usable], err_msg=name)
+        elif name.endswith("_map"):  # found among points
+            scatter, usable = host[f"e_{name.removesuffix('_map')}"], np.isfinite(host[name])
+            distance = np.abs(device[name] - host[name])[usable] / scatter[usable]
+            np.testing.assert_array_less(distance, 1.0, err_msg=name)
             np.testing.assert_array_equal(np.isfinite(device[name]), usable)
+            beside.append(distance < 1.1 * 2 * marginals.REACH / (marginals.POINTS - 1))
         elif host.dtype[name].kind == "f":
             np.testing.assert_allclose(device[name], host[name], rtol=1e-4, atol=1e-4, err_msg=name)
         else:
             np.testing.assert_array_equal(device[name], host[name])
+    # rounding decides between two points beside each other; the last bit of one of 200 samples may put it into another
+    # bin, which moves the maximum by more where the density is flat: in 3 of 1000 draws from normals
+    assert np.mean(beside) > 0.96
 
 
 def test_raw_spectra_are_normalised_as_predict_does(toy_model_file, toy_model, tmp_path):
