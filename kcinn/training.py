@@ -18,7 +18,7 @@ from kcinn.checkpoint import Checkpoint
 from kcinn.config import Config
 from kcinn.devices import replicas
 from kcinn.emulator import sizes_for
-from kcinn.errors import KcinnError
+from kcinn.errors import GridError, KcinnError
 from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.model import CINN
@@ -40,6 +40,7 @@ def fit(
     grid: SyntheticGrid,
     *,
     emulator_grids: Sequence[SyntheticGrid] = (),
+    flow_grids: Sequence[SyntheticGrid] = (),
     instrument: Instrument | str | None = None,
     labels: Sequence[str] | None = None,
     observation: Observation | None = None,
@@ -69,6 +70,9 @@ def fit(
     emulator_grids : sequence of SyntheticGrid
         Further spectra, anywhere in the grid's box, of which the emulator alone learns: where its error is largest, as
         for cool stars.
+    flow_grids : sequence of SyntheticGrid
+        Further draws from the grid's prior, of which the flow alone learns: the more stars, the better its posteriors,
+        above all at high S/N, where the emulator's error is what the flow has to learn, and every star has its own.
     instrument : Instrument or str, optional
         By default that of the grid; or one whose arms are among those of the grid.
     labels : sequence of str, optional
@@ -96,7 +100,8 @@ def fit(
     Raises
     ------
     GridError
-        If the grid is too small or does not cover the instrument, or one of `emulator_grids` is of another kind.
+        If the grid is too small or does not cover the instrument, one of `emulator_grids` or `flow_grids` is of another
+        kind, or one of `flow_grids` is of another prior or shares stars with the other grids.
     LabelError
         If a label is not in the grid.
     KcinnError
@@ -108,9 +113,12 @@ def fit(
         raise KcinnError(f"validation is a share of the stars between 0 and 0.5. Received: {validation}")
     if instrument is not None:
         grid = grid.on(Instrument.load(instrument) if isinstance(instrument, str) else instrument)
-    further = [other.on(grid.instrument) for other in emulator_grids]
-    for other in further:
+    emulator_grids = [other.on(grid.instrument) for other in emulator_grids]
+    flow_grids = [other.on(grid.instrument) for other in flow_grids]
+    for other in (*emulator_grids, *flow_grids):
         grid.check_alike(other)
+    for other in flow_grids:
+        _check_new_draws(other, grid, emulator_grids)
     if config.draws < batch_size:
         raise KcinnError(
             f"Config.draws = {config.draws} training spectra do not fill one batch. Draw more, or pass a batch_size "
@@ -119,7 +127,7 @@ def fit(
     targets = list(labels or grid.label_space.names)
     grid.label_space.subset(targets)
     plan = {
-        "grids": [_fingerprint(each) for each in (grid, *further)],
+        "grids": [[_fingerprint(each) for each in some] for some in ([grid], emulator_grids, flow_grids)],
         "instrument": grid.instrument.get_config(),
         "targets": targets,
         "observation": observation.get_config(),
@@ -134,22 +142,43 @@ def fit(
     parts = grid.split(share, 1.0 - validation - share, validation, seed=seed)
     model = _new_model(grid, targets, observation, config, seed)
     steps, emulator_batch = config.emulator_steps, config.emulator_batch
-    stars = reduce(SyntheticGrid.joined, further, parts[0])
+    stars = reduce(SyntheticGrid.joined, emulator_grids, parts[0])
     model.emulator.learn(stars, parts[1], steps=steps, batch_size=emulator_batch, checkpoint=progress, verbose=verbose)
+    unseen = reduce(SyntheticGrid.joined, flow_grids, parts[1])
     summary = model.summary_of_training
-    summary["emulator_spectra"] = len(stars)
+    summary |= {"emulator_spectra": len(stars), "flow_spectra": len(unseen)}
     summary |= {"emulator_rms": model.emulator.rms, "emulator_rms_median": model.emulator.median_rms}
     logger.info("Emulator: rms error %.4f, after %.0f s", summary["emulator_rms"], progress.seconds)
     if config.encoder == "fisher":
         _set_start_and_order(model, parts[0])
-        held_out = _train_flow(model, parts[1], parts[2], config, epochs, batch_size, progress, seed, verbose)
+        held_out = _train_flow(model, unseen, parts[2], config, epochs, batch_size, progress, seed, verbose)
     else:
-        held_out = _train_jointly(model, parts[1], parts[2], config, epochs, batch_size, progress, seed, verbose)
+        held_out = _train_jointly(model, unseen, parts[2], config, epochs, batch_size, progress, seed, verbose)
     calibrate(model, held_out, seed=seed)
     summary["log_density"] = _log_density(model, held_out)
     summary["seconds"] = progress.seconds
     logger.info("Flow: log density %.3f of held-out stars, after %.0f s", summary["log_density"], summary["seconds"])
     return model
+
+
+def _check_new_draws(other: SyntheticGrid, grid: SyntheticGrid, emulator_grids: Sequence[SyntheticGrid]) -> None:
+    """Raise GridError unless a grid is of the prior of another, and its stars are new to the emulator."""
+    prior, theirs = ({x.name: (x.lower, x.upper) for x in each.label_space} for each in (grid, other))
+    if theirs != prior or other.metadata.get("region") != grid.metadata.get("region"):
+        raise GridError(
+            "Grids for the flow need the box and the region of the grid, since their labels are draws from the prior. "
+            f"Expected {prior} in {grid.metadata.get('region')}. Received {theirs} in {other.metadata.get('region')}"
+        )
+    names = grid.label_space.names
+    seen, new = (
+        {row.tobytes() for each in some for row in each.labels[:, [each.label_space.index(name) for name in names]]}
+        for some in ((grid, *emulator_grids), (other,))
+    )
+    if shared := len(seen & new):
+        raise GridError(
+            f"The flow needs stars that the emulator has not seen. Received a grid of which {shared} are in another. "
+            "Synthesise it with another seed."
+        )
 
 
 def _new_model(grid: SyntheticGrid, targets: list[str], observation: Observation, config: Config, seed: int) -> CINN:

@@ -86,6 +86,17 @@ def test_further_spectra_for_the_emulator_make_it_better_where_they_are():
     assert model.summary_of_training["spectra"] == 150
 
 
+def test_further_spectra_for_the_flow_make_its_posteriors_better():
+    """Few stars of the prior leave the flow a dozen; the truth is in the posterior's density on stars of neither."""
+    grid, further, truth = toy.grid(150), toy.grid(1500, seed=11), toy.grid(300, seed=12)
+    config, density = dataclasses.replace(FAST, draws=4096), []
+    for grids in ([], [further]):
+        model = fit(grid, flow_grids=grids, config=config, epochs=20, batch_size=256, verbose=0)
+        density.append(np.mean(model.log_prob(truth.labels, *toy.observed(truth.labels, 1000.0))))
+    assert density[1] > density[0] + 0.05, density
+    assert model.summary_of_training["flow_spectra"] > 1500 > 150 > model.summary_of_training["emulator_spectra"]
+
+
 @pytest.mark.parametrize("encoder", ["dense", "conv"])
 def test_learned_encoder_learns(encoder, tmp_path):
     config = dataclasses.replace(FAST, encoder=encoder, **LEARNED)
@@ -177,6 +188,15 @@ def test_what_cannot_work_leaves_the_checkpoint_free(tmp_path):
     with pytest.raises(GridError, match="one engine"):
         train(emulator_grids=[other], checkpoint=tmp_path / "checkpoint")
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_flow_learns_from_the_prior_and_from_stars_that_the_emulator_has_not_seen():
+    grid, warm = toy.grid(50), toy.grid(50, seed=1)
+    warm.metadata["region"] = {"kind": "warm"}
+    with pytest.raises(GridError, match="draws from the prior"):
+        train(flow_grids=[warm])
+    with pytest.raises(GridError, match="50 are in another"):
+        fit(grid, emulator_grids=[toy.grid(50, seed=3)], flow_grids=[toy.grid(50, seed=3)], verbose=0)
 
 
 def test_another_grid_of_the_same_labels_is_no_resumption(tmp_path):

@@ -1,8 +1,10 @@
 """Train the model that comes with kcinn, and write its card.
 
     kcinn synthesize --n 40000 --instrument 4most-hrs -o grid.h5
+    kcinn synthesize --n 20000 --instrument 4most-hrs --seed 1 -o flow.h5
     python tools/build_emulator_grids.py -o further
-    python tools/train_model.py grid.h5 --emulator-grid further/*.h5 [--checkpoint FOLDER] [-o data/models]
+    python tools/train_model.py grid.h5 --emulator-grid further/*.h5 --flow-grid flow.h5 [--checkpoint FOLDER] \
+        [-o data/models]
 
 Two shares of the stars are kept from the training: one calibrates the model, the card's table is measured on the other.
 """
@@ -28,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grid", type=Path)
     parser.add_argument("--emulator-grid", type=Path, nargs="*", default=[])
+    parser.add_argument("--flow-grid", type=Path, nargs="*", default=[])
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=MODELS)
     options = parser.parse_args()
@@ -36,6 +39,7 @@ def main() -> None:
     model = fit(
         training,
         emulator_grids=[SyntheticGrid.open(path) for path in options.emulator_grid],
+        flow_grids=[SyntheticGrid.open(path) for path in options.flow_grid],
         config=CONFIG,
         checkpoint=options.checkpoint,
         resume=options.checkpoint is not None,

@@ -21,6 +21,10 @@ from kcinn.errors import KcinnError
     "--emulator-grid", "emulator_grids", multiple=True, type=click.Path(path_type=Path),
     help="Further spectra for the emulator alone; repeat.",
 )  # fmt: skip
+@click.option(
+    "--flow-grid", "flow_grids", multiple=True, type=click.Path(path_type=Path),
+    help="Further draws from the grid's prior for the flow alone, of another --seed; repeat.",
+)  # fmt: skip
 @click.option("--instrument", help="Built-in name or TOML file, if other than the grid's.")
 @click.option("--label", "labels", multiple=True, help="Infer this label; repeat. By default all of the grid.")
 @click.option("--encoder", type=click.Choice(["fisher", "dense", "conv"]), default="fisher", show_default=True)
@@ -31,8 +35,9 @@ from kcinn.errors import KcinnError
 @SEED
 @QUIET
 def fit(
-    grid: Path, output: Path, emulator_grids: tuple[Path, ...], instrument: str | None, labels: tuple[str, ...],
-    encoder: str, snr: tuple[float, float], epochs: int, checkpoint: Path | None, resume: bool, seed: int, quiet: bool,
+    grid: Path, output: Path, emulator_grids: tuple[Path, ...], flow_grids: tuple[Path, ...], instrument: str | None,
+    labels: tuple[str, ...], encoder: str, snr: tuple[float, float], epochs: int, checkpoint: Path | None, resume: bool,
+    seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a model on a grid of synthetic spectra."""
     from kcinn.grid import SyntheticGrid
@@ -47,6 +52,7 @@ def fit(
     model = run(
         synthetic,
         emulator_grids=[SyntheticGrid.open(path) for path in emulator_grids],
+        flow_grids=[SyntheticGrid.open(path) for path in flow_grids],
         instrument=instrument,
         labels=labels or None,
         observation=Observation(snr=snr),
