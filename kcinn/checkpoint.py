@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcinn.errors import KcinnError
+from kcinn.replacing import replacing
 
 CLOCK = "seconds.json"
 
@@ -79,9 +80,8 @@ class Checkpoint:
     def note_seconds(self) -> None:
         """Write down how long the training has taken."""
         if self.folder is not None:
-            partial = self.folder / f"{CLOCK}.partial"
-            partial.write_text(json.dumps(self.seconds), encoding="utf-8")
-            partial.replace(self.folder / CLOCK)
+            with replacing(self.folder / CLOCK) as partial:
+                partial.write_text(json.dumps(self.seconds), encoding="utf-8")
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """Arrays that were kept under a name, or None."""
@@ -94,8 +94,6 @@ class Checkpoint:
     def keep(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Write arrays down; their file has its name only once it is whole."""
         if self.folder is not None:
-            file = self.folder / f"{name}.npz"
-            partial = file.with_suffix(".partial.npz")
-            np.savez(partial, **arrays)  # type: ignore[arg-type]
-            partial.rename(file)
+            with replacing(self.folder / f"{name}.npz") as partial:
+                np.savez(partial, **arrays)  # type: ignore[arg-type]
             self.note_seconds()

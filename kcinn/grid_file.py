@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -15,6 +14,7 @@ from kcinn.errors import GridError
 from kcinn.hdf5 import opened
 from kcinn.instrument import Instrument
 from kcinn.labels import LabelSpace
+from kcinn.replacing import replacing
 
 FORMAT = "kcinn-grid/1"
 CHUNK = 16  # rows per HDF5 chunk: fast for sequential reads and for random batches
@@ -30,11 +30,7 @@ def write_grid(
     metadata: dict[str, Any],
 ) -> None:
     """Write the attributes of a `SyntheticGrid`; an existing file is replaced only once the new one is whole."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise GridError(f"{path.parent}: no such folder")
-    partial = path.with_name(path.name + ".partial")
-    with h5py.File(partial, "w") as file:
+    with replacing(path, GridError) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(
             format=FORMAT,
             medium=instrument.medium,
@@ -56,7 +52,6 @@ def write_grid(
                 file.create_dataset(key, data=rounded(values, scale), compression="gzip", shuffle=True)
             else:
                 file[key] = values
-    os.replace(partial, path)
 
 
 def read_grid(path: str | os.PathLike[str]) -> dict[str, Any]:

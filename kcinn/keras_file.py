@@ -11,6 +11,7 @@ import keras
 
 from kcinn.errors import KcinnError, ModelError
 from kcinn.model_file import CINN_FILE, Kind, check_sha256, find_model, read_config
+from kcinn.replacing import replacing
 
 
 def write(network: keras.layers.Layer, path: str | os.PathLike[str], **kwargs: Any) -> None:
@@ -18,15 +19,9 @@ def write(network: keras.layers.Layer, path: str | os.PathLike[str], **kwargs: A
     path = Path(path)
     if path.suffix != ".keras":
         raise ModelError(f"A model file must end in .keras. Received: {path}")
-    if not path.parent.is_dir():
-        raise ModelError(f"{path.parent}: no such folder")
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
-    try:
+    with replacing(path, ModelError) as partial:
         keras.saving.save_model(network, partial, overwrite=True, **kwargs)
         _deflate(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike[str], kind: Kind = CINN_FILE, *, expected_sha256: str | None = None) -> Any:
@@ -51,11 +46,10 @@ def read(path: str | os.PathLike[str], kind: Kind = CINN_FILE, *, expected_sha25
 
 def _deflate(path: Path) -> None:
     """Compress the members of a file in place: Keras stores them as they are."""
-    packed = path.with_suffix(".deflated")
-    try:
-        with zipfile.ZipFile(path) as stored, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in stored.namelist():
-                archive.writestr(name, stored.read(name))
-        os.replace(packed, path)
-    finally:
-        packed.unlink(missing_ok=True)
+    with (
+        replacing(path) as packed,
+        zipfile.ZipFile(path) as stored,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in stored.namelist():
+            archive.writestr(name, stored.read(name))

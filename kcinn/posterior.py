@@ -29,6 +29,7 @@ from kcinn.flag import MEANINGS, Flag
 from kcinn.labels import LabelSpace
 from kcinn.marginals import summarise
 from kcinn.posterior_file import check_ending, read_samples, write_samples
+from kcinn.replacing import replacing
 from kcinn.reweighting import LogPrior, effective_size, evaluate_prior, resample
 
 FEWEST_SAMPLES = 100.0
@@ -377,8 +378,7 @@ class Posterior:
         """
         path = Path(path)
         check_ending(path)
-        partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-        try:
+        with replacing(path) as partial:
             if path.suffix == ".h5":
                 arrays = {"samples": self.samples, "id": self.ids, "flag": self.flag, **self.diagnostics}
                 if self.log_prob is not None:
@@ -386,9 +386,6 @@ class Posterior:
                 write_samples(partial, arrays, self.label_space)
             else:
                 write_table(self.summary(covariance=covariance), partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Posterior:

@@ -16,6 +16,7 @@ from kcinn.catalogue import ENDINGS
 from kcinn.errors import KcinnError
 from kcinn.hdf5 import opened
 from kcinn.labels import LabelSpace
+from kcinn.replacing import check_folder
 
 FORMAT = "kcinn-posterior/1"
 
@@ -25,8 +26,7 @@ def check_ending(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.suffix not in [*ENDINGS, ".h5"]:
         raise KcinnError(f"A posterior is written to {', '.join([*ENDINGS, '.h5'])}. Received: {path.name}")
-    if not path.parent.is_dir():
-        raise KcinnError(f"{path.parent}: no such folder")
+    check_folder(path)
 
 
 def write_samples(path: str | os.PathLike[str], arrays: Mapping[str, Any], space: LabelSpace) -> None:

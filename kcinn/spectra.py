@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kcinn.errors import SpectraError
 from kcinn.quantity import VELOCITY, values
+from kcinn.replacing import replacing
 from kcinn.spectra_check import checked_ids, checked_medium, checked_wavelength, numbers, per_spectrum, shaped
 from kcinn.spectra_format import CHUNK_ROWS, FORMAT, attribute, checked_datasets
 from kcinn.wavelength import (
@@ -346,10 +346,10 @@ class Spectra:
         path : path
         """
         path = Path(path)
-        partial = path.with_name(path.name + ".part")
         chunks = (min(CHUNK_ROWS, len(self)), len(self.wavelength))
         try:
-            with h5py.File(partial, "w", libver="latest") as file:  # its metadata carry checksums
+            with replacing(path, SpectraError) as partial, h5py.File(partial, "w", libver="latest") as file:
+                # the latest format: its metadata carry checksums
                 file.attrs["format"], file.attrs["medium"] = np.bytes_(FORMAT), np.bytes_(self.medium)
                 file["wavelength"] = self.wavelength
                 file.create_dataset("flux", data=self.flux, dtype="f4", chunks=chunks)
@@ -360,11 +360,8 @@ class Spectra:
                 file["source_id"] = np.char.encode(self.ids, "utf-8") if is_text else self.ids.astype("i8")
                 if self.estimated.any():
                     file["meta/estimated"] = self.estimated.astype("u1")
-            os.replace(partial, path)
         except OSError as error:
             raise SpectraError(f"{path}: cannot write spectra: {error}") from None
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: str | Path, *, rows: slice = slice(None), medium: str | None = None) -> Spectra:

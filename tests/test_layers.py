@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kcinn"
 LAYERS = [
     {"errors"},
-    {"checkpoint", "devices", "plugins", "quantity", "registration"},
+    {"checkpoint", "devices", "plugins", "quantity", "registration", "replacing"},
     {"detection", "flag", "labels", "marginals", "model_check", "model_file", "noise", "shipped", "wavelength"},
     {"instrument", "label_array", "hdf5", "spectra", "spectra_check", "spectra_format"},
     {"grid", "grid_file", "broaden", "continuum", "region", "catalogue", "library", "reweighting", "outlier"},
@@ -29,6 +29,7 @@ NEEDS_KERAS = {"devices", "keras_file", "optimisation", "nn", "emulator", "model
 NEEDS_KERAS |= {"rows", "training", "inference", "export", "survey", "demo", "check"}
 # a file inside a layer that another file of the same layer may use
 SIDEWAYS = {
+    ("checkpoint", "replacing"),
     ("spectra", "spectra_check"),
     ("spectra", "spectra_format"),
     ("grid", "grid_file"),

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from kcinn.errors import KcinnError
+from kcinn.replacing import check_folder
 
 
 def in_a_folder(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
     """Refuse, before work begins whose result it is to hold, a file whose folder is not there."""
-    if not path.parent.is_dir():
-        raise KcinnError(f"{path.parent}: no such folder")
+    check_folder(path)
     return path
 
 

@@ -18,6 +18,7 @@ from kcinn.export.onnx_functions import DOMAIN, OPSET, add_functions
 from kcinn.export.onnx_functions import FUNCTIONS as ONNX_FUNCTIONS
 from kcinn.export.portable import Portable
 from kcinn.model import CINN
+from kcinn.replacing import check_folder
 
 FORMATS = ("savedmodel", "onnx")
 DESCRIPTION = "kcinn.json"
@@ -57,8 +58,7 @@ def export_model(model: CINN, folder: str | os.PathLike[str], *, format: str = "
         raise ModelError('Export to ONNX needs tf2onnx: pip install "kcinn[onnx]"')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"{folder} is in use. Pass a new folder.")
-    if not folder.absolute().parent.is_dir():
-        raise ModelError(f"{folder.parent}: no such folder")
+    check_folder(folder, ModelError)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.absolute().parent))
     try:
         {"savedmodel": _write_savedmodel, "onnx": _write_onnx}[format](model, partial)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from kcinn.catalogue import Column, to_hdu, to_table, write_table
 from kcinn.errors import KcinnError, SurveyError
 from kcinn.flag import MEANINGS
+from kcinn.replacing import check_folder, replacing
 from kcinn.survey.columns import columns, row_type
 from kcinn.survey.files import WholeFile
 from kcinn.survey.folder import quarantined
@@ -62,8 +63,7 @@ def merge(
     folder, output = Path(folder), Path(output)
     if output.suffix not in ENDINGS:
         raise SurveyError(f"A survey's catalogue is written to {', '.join(ENDINGS)}. Received: {output.name}")
-    if not output.parent.is_dir():
-        raise SurveyError(f"{output.parent}: no such folder")
+    check_folder(output, SurveyError)
     manifest = Manifest.read(folder)
     wanted = [shard for shard in shards(manifest) if is_there(shard.part(folder))]
     missing = manifest.n_spectra - sum(map(len, wanted))
@@ -127,11 +127,8 @@ def _write_parquet(output: Path, columns: Sequence[Column], parts: Iterator[NDAr
 def _write_votable(output: Path, columns: Sequence[Column], parts: Iterator[NDArray[Any]], n_rows: int) -> None:
     rows = np.concatenate([np.zeros(0, dtype=[(column.name, column.dtype) for column in columns]), *parts])
     table = to_table(columns, {name: rows[name] for name in rows.dtype.names or ()}, MEANINGS)
-    partial = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
     try:
-        write_table(table, partial)
-        os.replace(partial, output)
+        with replacing(output, SurveyError) as partial:
+            write_table(table, partial)
     except OSError as error:
         raise SurveyError(f"{output}: cannot be written ({error.strerror})") from None
-    finally:
-        partial.unlink(missing_ok=True)

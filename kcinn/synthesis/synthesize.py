@@ -21,6 +21,7 @@ from kcinn.grid import SyntheticGrid
 from kcinn.instrument import Instrument
 from kcinn.labels import Label, LabelSpace
 from kcinn.region import Region
+from kcinn.replacing import replacing
 from kcinn.synthesis.engine import Engine, Window
 from kcinn.synthesis.named import engine_named
 from kcinn.wavelength import air_to_vacuum, vacuum_to_air
@@ -209,12 +210,8 @@ def _synthesize_part(
     step: float,
 ) -> int:
     rows = np.concatenate([_observe_star(engine, instrument, names, labels, step) for labels in stars])
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        np.save(file, rows.astype(np.float32))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        np.save(partial, rows.astype(np.float32))
     return len(stars)
 
 
