@@ -53,7 +53,7 @@ def dense_log_likelihood(model, labels, flux, error):
     slope = np.zeros_like(star)
     for arm in model.instrument.arm_slices:  # of a spectrum moved to the red
         slope[arm] = -np.gradient(star[arm])
-    columns = [observe.observation.continuum * observe.polynomials * star]
+    columns = [observe.curves * star]
     columns += [(observe.observation.velocity_scatter * observe.pixels_per_velocity * slope)[None]]
     columns += [float(emulator.error_size(phi)[0, 0]) * np.asarray(emulator.error) @ np.asarray(emulator.basis)]
     columns = np.concatenate(columns)

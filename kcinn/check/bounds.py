@@ -68,5 +68,5 @@ def _linearised(model: CINN, stars: Stars) -> Iterator[tuple[NDArray[Any], NDArr
         flux, slope, tangents = (keras.ops.convert_to_numpy(x) for x in (flux, slope, tangents))
         stretch = (space.upper - space.lower) * norm.pdf(phi)
         for k in range(len(phi)):
-            polynomials = observe.observation.continuum * observe.polynomials * flux[k]
-            yield tangents[k] @ basis / stretch[k][:, None], np.vstack([polynomials, slope[k] * per_unit])
+            continuum = observe.curves * flux[k]
+            yield tangents[k] @ basis / stretch[k][:, None], np.vstack([continuum, slope[k] * per_unit])

@@ -123,14 +123,14 @@ class _Spectrum:
         )
         used = inverse_variance > 0
         flux = np.where(used, flux, 1.0).astype(np.float64)
-        nuisances = np.zeros(len(observe.polynomials) + 1)  # in units of their priors
+        nuisances = np.zeros(len(observe.curves) + 1)  # in units of their priors
         nuisances[-1] = velocity / max(observe.observation.velocity_scatter, 1e-3)
         for _ in range(SETTLE):
             moved, slope = _moved(rows, nuisances[-1], whole, observe)
-            level = 1.0 + observe.observation.continuum * nuisances[:-1] @ observe.polynomials
+            level = 1.0 + nuisances[:-1] @ observe.curves
             star = moved[0] + self.reference @ moved[1:]
             slope = (slope[0] + self.reference @ slope[1:]) * level
-            columns = np.vstack([observe.observation.continuum * observe.polynomials * star, slope])
+            columns = np.vstack([observe.curves * star, slope])
             weighted = columns * inverse_variance
             pull = weighted @ (flux - star * level) - nuisances
             step = np.linalg.solve(weighted @ columns.T + np.eye(len(columns)), pull)

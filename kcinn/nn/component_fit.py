@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from kcinn.nn.emulator import Emulator
 from kcinn.nn.encoder import Encoder
 from kcinn.nn.levenberg_marquardt import LARGEST_STEP, minimise
-from kcinn.nn.pixels import continuum_polynomials, follow, follow_known, pixels_per_velocity, rebin, shift
+from kcinn.nn.pixels import continuum_curves, follow, follow_known, pixels_per_velocity, rebin, shift
 from kcinn.nn.tensor import Tensor
 from kcinn.nn.triangle import cholesky, solve_triangular
 
@@ -74,11 +74,11 @@ class ComponentFit(Encoder):
         super().__init__(emulator, wavelength, arm_pixels, targets, **kwargs)
         self.n_start, self.descent = n_start, descent
         self.velocity, self.continuum, self.continuum_degree = velocity, continuum, continuum_degree
-        self.polynomials = continuum_polynomials(self.edges, continuum_degree)
+        self.curves = continuum_curves(self.edges, continuum_degree, continuum)
         self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
         self.velocity_scatter = velocity / math.sqrt(3.0)
         self.velocity_step = 1.0 / float(np.median(self.pixels_per_velocity))
-        self.n_nuisances = len(self.polynomials) + 1
+        self.n_nuisances = len(self.curves) + 1
         self.n_blocks = math.ceil(emulator.n_pixels / BLOCK)
         frozen = {"initializer": "zeros", "trainable": False}
         self.start_phi = self.add_weight(shape=(n_start, emulator.n_labels), name="start_phi", **frozen)
@@ -101,7 +101,7 @@ class ComponentFit(Encoder):
     def _approach(self, flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Labels ``(n, n_labels)`` and nuisances ``(n, n_nuisances)`` of the fit to components."""
         velocity, phi = self._search(flux, inverse_variance)
-        level = [ops.zeros_like(velocity)] * len(self.polynomials)
+        level = [ops.zeros_like(velocity)] * len(self.curves)
         nuisances = ops.concatenate([*level, velocity / self.velocity_scatter], axis=1)
         block_weight = self._block_weight(inverse_variance)
         gram = self._block_gram(block_weight)
@@ -146,15 +146,11 @@ class ComponentFit(Encoder):
         """
         pixels = self.velocity_scatter * ops.convert_to_tensor(self.pixels_per_velocity)
         spectrum, slope = shift(self.emulator.flux(coefficients), nuisances[:, -1:] * pixels - whole, self.edges)
-        return spectrum, slope * pixels, 1.0 + ops.matmul(nuisances[:, :-1], self._curves())
-
-    def _curves(self) -> Tensor:
-        """What a continuum coefficient of one prior standard deviation adds, ``(n_polynomials, n_pixels)``."""
-        return self.continuum * ops.convert_to_tensor(self.polynomials)
+        return spectrum, slope * pixels, 1.0 + ops.matmul(nuisances[:, :-1], ops.convert_to_tensor(self.curves))
 
     def _pull(self, pulled: Tensor, spectrum: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """How the weighted residuals `pulled` pull at the nuisances ``(n, n_nuisances)`` and coefficients."""
-        continuum = ops.matmul(pulled * spectrum, ops.transpose(self._curves()))
+        continuum = ops.matmul(pulled * spectrum, ops.transpose(ops.convert_to_tensor(self.curves)))
         velocity = ops.sum(pulled * slope, axis=-1, keepdims=True)
         projection = ops.matmul(pulled, ops.transpose(self.emulator.basis))
         return ops.concatenate([continuum, velocity], axis=1), projection
@@ -195,7 +191,8 @@ class ComponentFit(Encoder):
         """
         weight = ops.repeat(block_weight, BLOCK // FINE, axis=1)[:, : self.emulator.n_pixels // FINE]
         spectrum, slope = rebin(spectrum, FINE), rebin(slope, FINE)
-        columns = ops.concatenate([spectrum[:, None] * rebin(self._curves(), FINE), slope[:, None]], axis=1)
+        curves = rebin(ops.convert_to_tensor(self.curves), FINE)
+        columns = ops.concatenate([spectrum[:, None] * curves, slope[:, None]], axis=1)
         weighted = FINE * weight[:, None] * columns
         factor = cholesky(ops.matmul(weighted, ops.transpose(columns, (0, 2, 1))) + ops.eye(self.n_nuisances))
         shared = ops.matmul(weighted, ops.transpose(rebin(self.emulator.basis, FINE)))
@@ -237,7 +234,7 @@ class ComponentFit(Encoder):
         left = own - ops.matmul(shared, moved[:, :, None])
         move = solve_triangular(ops.transpose(factor, (0, 2, 1)), left, lower=False)[:, :, 0]
         pixel = min(self.velocity_step / self.velocity_scatter, LARGEST_STEP)
-        most = np.array([LARGEST_STEP] * len(self.polynomials) + [pixel], dtype=np.float32)
+        most = np.array([LARGEST_STEP] * len(self.curves) + [pixel], dtype=np.float32)
         return phi, nuisances + ops.clip(move, -most, most)
 
     def get_config(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class FisherEncoder(ComponentFit):
         """The encoding after steps on the pixels, robust against those that the emulator misses."""
         n_pixels = ops.maximum(ops.sum(ops.cast(inverse_variance > 0, "float32"), axis=-1, keepdims=True), 1.0)
         # averages of pixels resolve the lines: enough for the curvature, while the pull is exact
-        basis, curves = rebin(self.emulator.basis, FINE), rebin(self._curves(), FINE)
+        basis, curves = rebin(self.emulator.basis, FINE), rebin(ops.convert_to_tensor(self.curves), FINE)
 
         def evaluate(parameters: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
             nuisances, phi = self._split(parameters)

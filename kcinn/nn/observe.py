@@ -15,7 +15,7 @@ from kcinn.errors import KcinnError
 from kcinn.nn.pixels import (
     arm_edges,
     arm_indicator,
-    continuum_polynomials,
+    continuum_curves,
     move,
     pixel_width,
     pixels_per_velocity,
@@ -143,7 +143,7 @@ class Observe(keras.layers.Layer):
         self.wavelength, self.arm_pixels = np.asarray(wavelength, dtype=np.float64), tuple(arm_pixels)
         self.edges = arm_edges(self.arm_pixels)
         self.pixels_per_velocity = pixels_per_velocity(self.wavelength, self.edges)
-        self.polynomials = continuum_polynomials(self.edges, observation.continuum_degree)
+        self.curves = continuum_curves(self.edges, observation.continuum_degree, observation.continuum)
         self.arms = arm_indicator(self.edges)
         self.root_width = np.sqrt(pixel_width(self.wavelength, self.edges))
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -169,14 +169,9 @@ class Observe(keras.layers.Layer):
         return keras.random.uniform((ops.shape(flux)[0], n), seed=self.seed_generator)
 
     def _distort(self, flux: Tensor) -> Tensor:
-        settings = self.observation
-        velocity = settings.velocity * (2.0 * self._uniform(flux, 1) - 1.0)
+        velocity = self.observation.velocity * (2.0 * self._uniform(flux, 1) - 1.0)
         flux, _ = move(flux, velocity * ops.convert_to_tensor(self.pixels_per_velocity), self.edges)
-        return flux * (
-            1.0
-            + settings.continuum
-            * ops.matmul(self._normal(flux, len(self.polynomials)), ops.convert_to_tensor(self.polynomials))
-        )
+        return flux * (1.0 + ops.matmul(self._normal(flux, len(self.curves)), ops.convert_to_tensor(self.curves)))
 
     def _error(self, flux: Tensor) -> Tensor:
         low, high = (math.log(snr) for snr in self.observation.snr)

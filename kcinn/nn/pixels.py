@@ -39,12 +39,13 @@ def pixels_per_velocity(wavelength: np.ndarray, edges: list[tuple[int, int]]) ->
     return (wavelength / SPEED_OF_LIGHT / pixel_width(wavelength, edges)).astype(np.float32)
 
 
-def continuum_polynomials(edges: list[tuple[int, int]], degree: int) -> np.ndarray:
-    """Legendre polynomials of every arm, zero elsewhere, ``(n_arms * (degree + 1), n_pixels)``, of unit variance."""
+def continuum_curves(edges: list[tuple[int, int]], degree: int, scatter: float) -> np.ndarray:
+    """Legendre polynomials of every arm, zero elsewhere, of rms `scatter`, ``(n_arms * (degree + 1), n_pixels)``."""
     rows = []
     for a, b in edges:
         values = (
-            legendre.legvander(np.linspace(-1.0, 1.0, b - a), degree).T
+            scatter
+            * legendre.legvander(np.linspace(-1.0, 1.0, b - a), degree).T
             * np.sqrt(2.0 * np.arange(degree + 1.0) + 1.0)[:, None]
         )
         rows.append(np.pad(values, ((0, 0), (a, edges[-1][1] - b))))

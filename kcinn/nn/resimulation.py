@@ -41,7 +41,7 @@ def largest_misfit(
     (flux, inside), (weight, _) = (follow(values, whole, observe.edges) for values in (flux, inverse_variance))
     star, _ = shift(emulator.flux(emulator(phi)), distance - whole, observe.edges)
     weight, residual = inside * weight, flux - star
-    level = ops.matmul(_level(star, residual, weight, observe), _curves(observe))
+    level = ops.matmul(_level(star, residual, weight, observe), ops.convert_to_tensor(observe.curves))
     pull = (residual - star * level) * ops.sqrt(weight)
     n = pull.shape[1] - WINDOW + 1
     total = sum(pull[:, k : k + n] for k in range(WINDOW))
@@ -50,13 +50,8 @@ def largest_misfit(
 
 def _level(star: Tensor, residual: Tensor, weight: Tensor, observe: Observe) -> Tensor:
     """Coefficients ``(n, n_curves)`` of the continuum that brings `residual` nearest to zero, within their prior."""
-    curves = _curves(observe)
+    curves = ops.convert_to_tensor(observe.curves)
     n_curves = curves.shape[0]
     products = ops.reshape(curves[:, None] * curves[None], (n_curves**2, -1))
     normal = ops.reshape(ops.matmul(weight * ops.square(star), ops.transpose(products)), (-1, n_curves, n_curves))
     return solve(normal + ops.eye(n_curves), ops.matmul(weight * star * residual, ops.transpose(curves)))
-
-
-def _curves(observe: Observe) -> Tensor:
-    """What a continuum coefficient of one prior standard deviation adds, ``(n_curves, n_pixels)``."""
-    return ops.convert_to_tensor(observe.observation.continuum * observe.polynomials)
