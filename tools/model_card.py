@@ -17,6 +17,9 @@ from kcinn.model_file import sha256
 MODELS = Path(__file__).parents[1] / "data/models"
 SNR = (20.0, 50.0, 100.0, 250.0, 1000.0)
 OFTEN_LIMITS = ("li_fe", "ba_fe")  # their lines vanish in many stars: these are told apart
+FROM_TRAINING = (
+    "spectra", "stars", "emulator_spectra", "emulator_rms", "emulator_rms_median", "flow_spectra", "seconds",
+)  # fmt: skip
 CARD = """# {name}
 
 A conditional invertible neural network behind a Fisher encoder, trained by kcinn {version} on {spectra} synthetic
@@ -30,6 +33,7 @@ spectra of {stars} stars with `tools/train_model.py`. Load it with `kcinn.load("
   {high:g} per angstrom.
 - Emulator: learned from {emulator_spectra} spectra; rms error {emulator_rms:.4f} of the continuum on stars of the prior
   that it has not seen, {emulator_rms_median:.4f} for the median star.
+- Flow: learned from {flow_spectra} other spectra of the prior, each with new labels near its own.
 - Training: {seconds:.0f} s.
 - Calibration: on {n_calibrating} other stars.
 
@@ -89,10 +93,7 @@ def write(model: CINN, test: SyntheticGrid, folder: Path, n_calibrating: int) ->
         heads=" | ".join(f"S/N {snr:g}" for snr in SNR),
         rule=" | ".join("---" for _ in SNR),
         rows=rows,
-        **{
-            key: model.summary_of_training[key]
-            for key in ("spectra", "stars", "emulator_spectra", "emulator_rms", "emulator_rms_median", "seconds")
-        },
+        **{key: model.summary_of_training[key] for key in FROM_TRAINING},
     )
     (folder / f"{name}.md").write_text(card, encoding="utf-8")
     print(card)
