@@ -22,7 +22,7 @@ from kcinn.model.calibration import calibrate
 from kcinn.model.ordinary import Ordinary
 from kcinn.training import fit
 
-CONFIG = Config(emulator_share=0.8, emulator_steps=64000, draws=65536)
+CONFIG = Config(emulator_share=0.8, emulator_steps=64000, draws=131072)
 HELD_OUT = 0.075  # each
 
 
