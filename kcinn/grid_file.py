@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -14,7 +15,7 @@ from kcinn.errors import GridError
 from kcinn.hdf5 import opened
 from kcinn.instrument import Instrument
 from kcinn.labels import LabelSpace
-from kcinn.replacing import replacing
+from kcinn.replacing import check_folder, replacing
 
 FORMAT = "kcinn-grid/1"
 CHUNK = 16  # rows per HDF5 chunk: fast for sequential reads and for random batches
@@ -30,7 +31,8 @@ def write_grid(
     metadata: dict[str, Any],
 ) -> None:
     """Write the attributes of a `SyntheticGrid`; an existing file is replaced only once the new one is whole."""
-    with replacing(path, GridError) as partial, h5py.File(partial, "w") as file:
+    check_folder(Path(path), GridError)
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(
             format=FORMAT,
             medium=instrument.medium,

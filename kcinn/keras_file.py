@@ -11,7 +11,7 @@ import keras
 
 from kcinn.errors import KcinnError, ModelError
 from kcinn.model_file import CINN_FILE, Kind, check_sha256, find_model, read_config
-from kcinn.replacing import replacing
+from kcinn.replacing import check_folder, replacing
 
 
 def write(network: keras.layers.Layer, path: str | os.PathLike[str], **kwargs: Any) -> None:
@@ -19,7 +19,8 @@ def write(network: keras.layers.Layer, path: str | os.PathLike[str], **kwargs: A
     path = Path(path)
     if path.suffix != ".keras":
         raise ModelError(f"A model file must end in .keras. Received: {path}")
-    with replacing(path, ModelError) as partial:
+    check_folder(path, ModelError)
+    with replacing(path) as partial:
         keras.saving.save_model(network, partial, overwrite=True, **kwargs)
         _deflate(partial)
 

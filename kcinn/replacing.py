@@ -17,7 +17,7 @@ def check_folder(path: Path, error: type[KcinnError] = KcinnError) -> None:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], error: type[KcinnError] = KcinnError) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path of the same ending to write to, whose file takes the name of `path` at the end of the block.
 
     By then it is safe on the disk. If the block raises, what it wrote is removed, and an earlier file stays as it was.
@@ -25,8 +25,6 @@ def replacing(path: str | os.PathLike[str], error: type[KcinnError] = KcinnError
     Parameters
     ----------
     path : path
-    error : type
-        What is raised if there is no such folder.
 
     Yields
     ------
@@ -34,7 +32,6 @@ def replacing(path: str | os.PathLike[str], error: type[KcinnError] = KcinnError
         In the same folder.
     """
     path = Path(path)
-    check_folder(path, error)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial

@@ -348,7 +348,7 @@ class Spectra:
         path = Path(path)
         chunks = (min(CHUNK_ROWS, len(self)), len(self.wavelength))
         try:
-            with replacing(path, SpectraError) as partial, h5py.File(partial, "w", libver="latest") as file:
+            with replacing(path) as partial, h5py.File(partial, "w", libver="latest") as file:
                 # the latest format: its metadata carry checksums
                 file.attrs["format"], file.attrs["medium"] = np.bytes_(FORMAT), np.bytes_(self.medium)
                 file["wavelength"] = self.wavelength

@@ -3,7 +3,7 @@
 import pytest
 
 from kcinn.errors import GridError
-from kcinn.replacing import replacing
+from kcinn.replacing import check_folder, replacing
 
 
 def test_a_file_is_replaced_only_once_it_is_whole(tmp_path):
@@ -33,5 +33,5 @@ def test_what_was_not_finished_leaves_nothing(tmp_path):
 
 
 def test_no_such_folder(tmp_path):
-    with pytest.raises(GridError, match=r"none: no such folder"), replacing(tmp_path / "none" / "grid.h5", GridError):
-        pass
+    with pytest.raises(GridError, match=r"none: no such folder"):
+        check_folder(tmp_path / "none" / "grid.h5", GridError)

@@ -27,6 +27,7 @@ from kcinn.inference import predict
 from kcinn.model.calibration import calibrate
 from kcinn.model.mock import mock_spectra
 from kcinn.model.ordinary import Ordinary
+from kcinn.nn.pixels import continuum_curves
 from kcinn.spectra import Spectra
 
 SNR = 150.0
@@ -53,7 +54,8 @@ def dense_log_likelihood(model, labels, flux, error):
     slope = np.zeros_like(star)
     for arm in model.instrument.arm_slices:  # of a spectrum moved to the red
         slope[arm] = -np.gradient(star[arm])
-    columns = [observe.curves * star]
+    observation = observe.observation
+    columns = [observation.continuum * continuum_curves(observe.edges, observation.continuum_degree, 1.0) * star]
     columns += [(observe.observation.velocity_scatter * observe.pixels_per_velocity * slope)[None]]
     columns += [float(emulator.error_size(phi)[0, 0]) * np.asarray(emulator.error) @ np.asarray(emulator.basis)]
     columns = np.concatenate(columns)

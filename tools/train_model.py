@@ -3,8 +3,7 @@
     kcinn synthesize --n 40000 --instrument 4most-hrs -o grid.h5
     kcinn synthesize --n 20000 --instrument 4most-hrs --seed 1 -o flow.h5
     python tools/build_emulator_grids.py -o further
-    python tools/train_model.py grid.h5 --emulator-grid further/*.h5 --flow-grid flow.h5 [--checkpoint FOLDER] \
-        [-o data/models]
+    python tools/train_model.py grid.h5 --emulator-grid further/*.h5 --flow-grid flow.h5 [--checkpoint FOLDER] [-o OUT]
 
 Two shares of the stars are kept from the training: one calibrates the model, the card's table is measured on the other.
 """

@@ -128,7 +128,7 @@ def _write_votable(output: Path, columns: Sequence[Column], parts: Iterator[NDAr
     rows = np.concatenate([np.zeros(0, dtype=[(column.name, column.dtype) for column in columns]), *parts])
     table = to_table(columns, {name: rows[name] for name in rows.dtype.names or ()}, MEANINGS)
     try:
-        with replacing(output, SurveyError) as partial:
+        with replacing(output) as partial:
             write_table(table, partial)
     except OSError as error:
         raise SurveyError(f"{output}: cannot be written ({error.strerror})") from None
